@@ -1,0 +1,1 @@
+"""Vocabulary and engine: what a workload, a machine and a run are, and the simulated clock."""

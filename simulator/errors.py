@@ -1,0 +1,118 @@
+"""Name everything that can go wrong, in one tree.
+
+```
+ScalemodelError                what every caller may catch
+├── InputError                 the user's input is wrong; the command exits with 1
+│   ├── UnknownNameError       a name that nothing carries (tells the nearest valid one)
+│   ├── UnitError              a quantity with a missing, wrong or unknown unit
+│   └── FileError              a file that cannot be used (tells the file and the key or row)
+├── ProgramError               a plan's program is wrong; the engine found it
+│   ├── DeadlockError          ranks wait for what nobody will send
+│   ├── CollectiveMismatchError  ranks call different collectives at one place
+│   ├── BufferRaceError        a buffer is written while a started action uses it
+│   └── UnreceivedMessageError a message that nobody receives
+├── DoesNotFitError            more memory (flash, ranks ...) is needed than there is; exits with 2
+└── BoundError                 an asserted bound does not hold; exits with 3
+```
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ScalemodelError(Exception):
+    """Be the root of all errors that this project raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(ScalemodelError, ValueError):
+    """Say that the user's input is wrong: what, got, where, and what would be right."""
+
+
+class UnknownNameError(InputError, KeyError):
+    """Say that no thing of this kind has this name, and which name is nearest.
+
+    >>> print(UnknownNameError("device", "h100", ["nvidia-h100", "raspberry-pi-4"]))
+    unknown device 'h100'; did you mean 'nvidia-h100'?
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        place = f" in {where}" if where else ""
+        super().__init__(f"unknown {kind} '{name}'{place}; {self._hint()}")
+
+    def _hint(self) -> str:
+        near = nearest(self.name, self.known)
+        if near:
+            return f"did you mean '{near}'?"
+        return f"known: {', '.join(self.known) or 'none'}"
+
+    def __str__(self) -> str:
+        """Return the message itself (a KeyError would quote it)."""
+        return str(self.args[0])
+
+
+class UnitError(InputError):
+    """Say that a quantity has a missing, wrong or unknown unit."""
+
+
+class FileError(InputError):
+    """Say which file cannot be used, at which key or row, and why."""
+
+    def __init__(self, path: object, problem: str, key: str = "") -> None:
+        self.path, self.key = str(path), key
+        place = f"{path}: {key}" if key else f"{path}"
+        super().__init__(f"{place}: {problem}")
+
+
+class ProgramError(ScalemodelError):
+    """Say that a plan's program is wrong, as the engine found by running it."""
+
+
+class DeadlockError(ProgramError):
+    """Say which ranks wait for what will never come."""
+
+
+class CollectiveMismatchError(ProgramError):
+    """Say which ranks called different collectives where all must call the same."""
+
+
+class BufferRaceError(ProgramError):
+    """Say which buffer is written while a started action still uses it."""
+
+
+class UnreceivedMessageError(ProgramError):
+    """Say which message was sent and never received."""
+
+
+class DoesNotFitError(ScalemodelError):
+    """Say what needs more memory, flash or devices than there are."""
+
+    exit_code = 2
+
+
+class BoundError(ScalemodelError):
+    """Say which asserted bound a prediction breaks."""
+
+    exit_code = 3
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like `name`, or None where none is alike.
+
+    A name that contains the wanted one is preferred over one that is spelled alike.
+
+    >>> nearest("resnet5", ["resnet50", "vgg16"])
+    'resnet50'
+    """
+    names = list(known)
+    lowered = {candidate.lower(): candidate for candidate in names}
+    wanted = name.lower()
+    contains = sorted((low for low in lowered if wanted and wanted in low), key=len)
+    if contains:
+        return lowered[contains[0]]
+    close = difflib.get_close_matches(wanted, lowered, n=1, cutoff=0.55)
+    return lowered[close[0]] if close else None

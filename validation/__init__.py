@@ -1,0 +1,1 @@
+"""Reality: measure, calibrate and compare what was predicted with what happened."""

@@ -1,0 +1,1 @@
+"""Workloads: what is computed and what is communicated, without saying on what."""
