@@ -1,0 +1,44 @@
+"""Account for energy by component; unknown is None, never 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Hold joules by component ("idle", "compute", "memory", "network", ...).
+
+    Parameters
+    ----------
+    components : joules by component; None where the power is unknown
+    """
+
+    components: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def total_j(self) -> float | None:
+        """Return the sum, joules; None where nothing or not every component is known.
+
+        >>> Energy({"idle": 2.0, "compute": 3.0}).total_j
+        5.0
+        >>> Energy({"idle": 2.0, "compute": None}).total_j is None
+        True
+        """
+        known = [joules for joules in self.components.values() if joules is not None]
+        return sum(known) if known and len(known) == len(self.components) else None
+
+    def times(self, factor: float) -> Energy:
+        """Return the energy of so many equal parts."""
+        return Energy({n: None if j is None else j * factor for n, j in self.components.items()})
+
+    @classmethod
+    def sum(cls, parts: Iterable[Energy]) -> Energy:
+        """Return the sum by component; a component unknown in one part is unknown in the sum."""
+        total: dict[str, float | None] = {}
+        for part in parts:
+            for name, joules in part.components.items():
+                before = total.get(name, 0.0)
+                total[name] = None if joules is None or before is None else before + joules
+        return cls(total)

@@ -1,0 +1,74 @@
+"""Let a formula take a scalar or an array: check what comes in, give back the same kind.
+
+`Numbers` is what formulas take: one number or many. They return a float for scalars and an
+array where at least one argument was an array (NumPy's broadcasting rules hold).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.errors import InputError
+
+FloatArray = NDArray[np.float64]
+Numbers = float | Sequence[float] | NDArray[Any]
+
+
+def numbers(
+    name: str, values: Numbers, low: float = 0.0, high: float = np.inf, above: bool = False
+) -> FloatArray:
+    """Return `values` as floats, all finite and from `low` to `high`.
+
+    Parameters
+    ----------
+    name : what the values are, for the error
+    values : one number or many
+    low, high : the smallest and the largest value that makes sense
+    above : True where `low` itself makes no sense
+
+    Raises
+    ------
+    InputError : a value that is no number, not finite or out of its range
+
+    >>> numbers("serial_fraction", 1.2, 0, 1)
+    Traceback (most recent call last):
+    ...
+    simulator.errors.InputError: serial_fraction: expected a number from 0 to 1, got 1.2
+    """
+    array = _floats(name, values, low, high, above)
+    right = np.isfinite(array) & (array <= high) & ((array > low) if above else (array >= low))
+    if not right.all():
+        at = int(np.argmin(right.ravel()))
+        place = f" at position {at}" if array.ndim else ""
+        wanted = _range(low, high, above)
+        raise InputError(f"{name}: expected {wanted}, got {array.ravel()[at]:g}{place}")
+    return array
+
+
+def _floats(name: str, values: Numbers, low: float, high: float, above: bool) -> FloatArray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        wanted = _range(low, high, above)
+        raise InputError(f"{name}: expected {wanted}, got {values!r}") from None
+
+
+def _range(low: float, high: float, above: bool) -> str:
+    if np.isfinite(high):
+        return f"a number from {low:g} to {high:g}"
+    if not np.isfinite(low):
+        return "a finite number"
+    return f"a finite number {'above' if above else 'of at least'} {low:g}"
+
+
+def plain(result: FloatArray) -> float | FloatArray:
+    """Return a result without dimensions as a float, any other as it is.
+
+    >>> plain(np.float64(0.5)), plain(np.ones(2))
+    (0.5, array([1., 1.]))
+    """
+    return result if np.ndim(result) else float(result)

@@ -1,0 +1,172 @@
+"""What the engine asks of others: Device, Network, Plan, Values; and the Machine made of them.
+
+Frozen descriptions (`Device`, `Network`) are opened on a clock; only what is open has state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import simpy
+
+from simulator.actions import Action, Group, Rank
+from simulator.energy import Energy
+from simulator.errors import InputError
+from simulator.ops import FloatArray, Graph, IntArray
+from simulator.workload import Job, Work
+
+Clock: TypeAlias = simpy.Environment
+"""The simulated clock: `now`, `timeout(seconds)`, `event()`."""
+
+Program: TypeAlias = Generator[Action, Any, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Hold the events of a work in progress.
+
+    Parameters
+    ----------
+    done : happens when the work has ended
+    marks : an event for each mark of the work
+    """
+
+    done: simpy.Event
+    marks: Mapping[str, simpy.Event] = field(default_factory=dict)
+
+
+class OpenDevice(Protocol):
+    """Be a device in use on a clock."""
+
+    def run(self, work: Work, threads: int) -> Running:
+        """Begin a work on so many threads."""
+
+    def energy(self, time_s: float) -> Energy:
+        """Return what the device has used from 0 to `time_s`, by component."""
+
+
+@runtime_checkable
+class Device(Protocol):
+    """Describe what computes."""
+
+    @property
+    def name(self) -> str:
+        """Return the name in the catalog."""
+
+    @property
+    def max_threads(self) -> int:
+        """Return how many threads a rank may use (1 for an accelerator)."""
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """Return the memory that a job may fill, bytes; None where unknown."""
+
+    def times_s(self, graph: Graph, threads: int) -> FloatArray:
+        """Return the time of each op (n,) when the graph runs alone, seconds."""
+
+    def open(self, clock: Clock) -> OpenDevice:
+        """Return the device in use on a clock."""
+
+
+class Fabric(Protocol):
+    """Be a network in use on a clock."""
+
+    def transfer(self, src: int, dst: int, nbytes: float, copies: int) -> simpy.Event:
+        """Begin a message between devices, in so many equal copies; happens when delivered."""
+
+    def collective(self, kind: str, nbytes: float, group: Group, copies: int) -> simpy.Event:
+        """Begin a collective among ranks, in so many equal copies; happens when all have ended."""
+
+    def energy(self, time_s: float) -> Energy:
+        """Return what the network has used from 0 to `time_s`, by component."""
+
+
+@runtime_checkable
+class Network(Protocol):
+    """Describe what connects devices."""
+
+    def collective_s(self, kind: str, nbytes: float, group: Group) -> float:
+        """Return the time of a collective that has the network for itself, seconds."""
+
+    def open(self, clock: Clock, placement: Placement) -> Fabric:
+        """Return the network in use on a clock, between the devices of a placement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Be devices and the network between them.
+
+    Parameters
+    ----------
+    name : in the catalog, or the device's
+    devices : equal devices are the same object
+    network : None where there is one device
+    """
+
+    name: str
+    devices: Sequence[Device]
+    network: Network | None = None
+
+    def __post_init__(self) -> None:
+        if not self.devices:
+            raise InputError(f"machine '{self.name}' needs at least one device")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Say where each rank runs; several ranks on one device are allowed.
+
+    Parameters
+    ----------
+    devices : index of the machine's device, for each rank
+    threads : how many threads each rank uses on it
+    """
+
+    devices: Sequence[int]
+    threads: Sequence[int]
+
+    def __post_init__(self) -> None:
+        if not len(self.devices) == len(self.threads) >= 1:
+            raise InputError(f"a placement needs a device and threads for each rank; got "
+                             f"{len(self.devices)} and {len(self.threads)}")  # fmt: skip
+
+    @property
+    def size(self) -> int:
+        """Return the number of ranks."""
+        return len(self.devices)
+
+
+@runtime_checkable
+class Plan(Protocol):
+    """Say who does what in which order."""
+
+    def place(self, machine: Machine) -> Placement:
+        """Return where each rank runs."""
+
+    def program(self, rank: Rank, job: Job) -> Program:
+        """Yield the actions of one rank."""
+
+    def copies(self, ranks: int) -> IntArray | None:
+        """Return which ranks are alike, as [role, copy]; None: no two are.
+
+        Messages stay within a copy (a column); the group of a collective lies in one column, or is
+        made of whole rows (all copies of some roles).
+        """
+
+
+class Values(Protocol):
+    """Hold real tensors by the names of buffers, for co-simulation and measurement."""
+
+    def compute(self, work: Work, mark: str | None = None) -> None:
+        """Do the work on the tensors (up to a mark)."""
+
+    def read(self, buffer: str) -> object:
+        """Return a copy of a buffer's contents."""
+
+    def write(self, buffer: str, payload: object) -> None:
+        """Replace a buffer's contents."""
+
+    def reduce(self, payloads: Sequence[object], op: str) -> object:
+        """Return the reduction of payloads, in their order."""

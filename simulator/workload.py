@@ -1,0 +1,208 @@
+"""Say what is to be done: a workload, and the job of doing it for some steps.
+
+A *workload* is a graph of one step with the sizes of what it keeps. A *job* names the pieces of a
+step (`Work`) and of memory (`Buffer`) that a plan's program puts in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from simulator.errors import InputError, UnknownNameError
+from simulator.ops import Graph
+
+BUCKET_BYTES = 25 * 2**20
+"""Gradient bucket size: the default `bucket_cap_mb` of torch's DistributedDataParallel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Name a piece of a rank's memory that is communicated or protected.
+
+    Parameters
+    ----------
+    name : unique within a job
+    nbytes : size, bytes
+    """
+
+    name: str
+    nbytes: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.nbytes < np.inf:
+            raise InputError(f"buffer '{self.name}': nbytes must be finite and not negative; "
+                             f"got {self.nbytes}")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """Name a piece of computing.
+
+    Parameters
+    ----------
+    name : what it is, for timelines
+    graph : its ops
+    marks : (name, op index) pairs: the mark is reached when that op has ended
+    reads, writes : names of the buffers it uses; a buffer with the name of a mark is in use only
+        until that mark
+    """
+
+    name: str
+    graph: Graph
+    marks: tuple[tuple[str, int], ...] = ()
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """Say how large one parameter's gradient is and when it is ready.
+
+    Parameters
+    ----------
+    name : of the parameter
+    nbytes : size, bytes
+    op : index in the workload's graph of the op that makes it ready
+    """
+
+    name: str
+    nbytes: float
+    op: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Workload:
+    """Describe one step of a workload, torch-free.
+
+    Parameters
+    ----------
+    name : "resnet50"
+    parameters : what it was built with, e.g. {"batch": 32, "training": True}
+    graph : the ops of one step
+    samples : samples per step on one rank
+    weight_count : number of trained numbers
+    weight_bytes : their size, bytes
+    state_bytes : optimizer state, bytes
+    input_bytes : one step's input, bytes
+    gradients : in the order in which they are ready; empty without training
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+    graph: Graph
+    samples: float
+    weight_count: int = 0
+    weight_bytes: float = 0.0
+    state_bytes: float = 0.0
+    input_bytes: float = 0.0
+    gradients: tuple[Gradient, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.samples > 0:
+            raise InputError(f"workload '{self.name}': samples per step must be positive; "
+                             f"got {self.samples}")  # fmt: skip
+
+    @property
+    def training(self) -> bool:
+        """Say whether the step has a backward pass or an update."""
+        return bool(self.graph.in_phase("backward", "update").any())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """Name the works and buffers of a workload; `job.forward` is `job.works["forward"]`.
+
+    Parameters
+    ----------
+    workload : what is done
+    works : pieces of a step by name
+    buffers : pieces of memory by name
+    buckets : the buffers of the gradients, in the order in which they are ready
+    steps : how often the step is done
+    seed : of all draws
+    """
+
+    workload: Workload
+    works: Mapping[str, Work]
+    buffers: Mapping[str, Buffer] = field(default_factory=dict)
+    buckets: tuple[Buffer, ...] = ()
+    steps: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"steps must be at least 1; got {self.steps}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        for named in (self.works, self.buffers):
+            if name in named:
+                return named[name]
+        known = [*self.works, *self.buffers]
+        raise UnknownNameError("work or buffer", name, known, f"a job of '{self.workload.name}'")
+
+    @classmethod
+    def of(
+        cls, workload: Workload, steps: int = 1, seed: int = 0, bucket_bytes: float = BUCKET_BYTES
+    ) -> Job:
+        """Return the job of a workload, cut into works by the phase of its ops.
+
+        Every job has `step` (all ops). One that trains has also `forward`, `backward` (with a mark
+        for each gradient bucket), `update`, `gradient` (forward and backward), `apply` (another
+        name of update), `local_step` (another name of step) and the buffers `params` and `grad`.
+        """
+        graph = workload.graph
+        step = Work("step", graph)
+        if not workload.training:
+            return cls(workload=workload, works={"step": step}, steps=steps, seed=seed)
+        buckets, marks = _buckets(workload, bucket_bytes)
+        names = tuple(bucket.name for bucket in buckets)
+        backward = graph.in_phase("backward")
+        place = np.cumsum(backward) - 1
+        both = ~graph.in_phase("update")
+        update = Work("update", graph.select(~both), reads=(*names, "grad"), writes=("params",))
+        works = {
+            "step": step,
+            "local_step": Work("local_step", graph, writes=("params", "grad")),
+            "forward": Work("forward", graph.select(both & ~backward), reads=("params",)),
+            "backward": Work(
+                "backward",
+                graph.select(backward),
+                marks=tuple((name, int(place[op])) for name, op in marks),
+                reads=("params",),
+                writes=names or ("grad",),
+            ),
+            "gradient": Work("gradient", graph.select(both), reads=("params",), writes=("grad",)),
+            "update": update,
+            "apply": update,
+        }
+        buffers = {
+            "params": Buffer("params", workload.weight_bytes),
+            "grad": Buffer("grad", workload.weight_bytes),
+        }
+        return cls(workload=workload, works=works, buffers=buffers, buckets=buckets,
+                   steps=steps, seed=seed)  # fmt: skip
+
+
+def _buckets(
+    workload: Workload, bucket_bytes: float
+) -> tuple[tuple[Buffer, ...], list[tuple[str, int]]]:
+    """Return the gradient buckets and, for each, the op that completes it."""
+    if not bucket_bytes > 0:
+        raise InputError(f"bucket_bytes must be positive; got {bucket_bytes}")
+    buckets: list[Buffer] = []
+    marks: list[tuple[str, int]] = []
+    size, last = 0.0, 0
+    for position, gradient in enumerate(workload.gradients):
+        size, last = size + gradient.nbytes, max(last, gradient.op)
+        if size >= bucket_bytes or position == len(workload.gradients) - 1:
+            name = f"bucket{len(buckets)}"
+            buckets.append(Buffer(name, size))
+            marks.append((name, last))
+            size, last = 0.0, 0
+    return tuple(buckets), marks
