@@ -15,6 +15,7 @@ from simulator.actions import Action, Group, Rank
 from simulator.energy import Energy
 from simulator.errors import InputError
 from simulator.ops import FloatArray, Graph, IntArray
+from simulator.source import Source
 from simulator.workload import Job, Work
 
 Clock: TypeAlias = simpy.Environment
@@ -68,6 +69,41 @@ class Device(Protocol):
 
     def open(self, clock: Clock) -> OpenDevice:
         """Return the device in use on a clock."""
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """Say where a device's numbers come from, how wrong they may be, and what if they change.
+
+    A device that also meets this protocol has intervals, can be explained and compared.
+    """
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return where the numbers come from."""
+
+    @property
+    def error_ratio(self) -> tuple[float, float] | None:
+        """Return the 5 % and 95 % quantiles of measured over predicted time of whole runs."""
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Return what can bind a run: dotted names of fields, such as "memory.bandwidth"."""
+
+    def scaled(self, resource: str, factor: float) -> Device:
+        """Return the device with so many times of a resource."""
+
+    def drawn(self, seed: int) -> Device:
+        """Return the device with its calibrated numbers drawn from their spreads.
+
+        Equal seeds draw equal errors for numbers that two devices share.
+        """
+
+    def breakdown_s(self, graph: Graph, threads: int) -> Mapping[str, FloatArray]:
+        """Return what each op's time (n,) is spent on: parts that add up to `times_s`, seconds.
+
+        Parts are named "compute", "memory" and "overhead" (dispatch, fork, barrier).
+        """
 
 
 class Fabric(Protocol):
