@@ -1,21 +1,22 @@
 """Let a formula take a scalar or an array: check what comes in, give back the same kind.
 
-`Numbers` is what formulas take: one number or many. They return a float for scalars and an
-array where at least one argument was an array (NumPy's broadcasting rules hold).
+`Numbers` is what formulas take: one number or many. A `Result` is a float for scalars and an
+array where at least one argument was an array (NumPy's broadcasting rules hold); it is typed
+as loosely as the results of NumPy's own functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from simulator.errors import InputError
 
 FloatArray = NDArray[np.float64]
-Numbers = float | Sequence[float] | NDArray[Any]
+Numbers = ArrayLike
+Result = Any
 
 
 def numbers(
@@ -65,7 +66,7 @@ def _range(low: float, high: float, above: bool) -> str:
     return f"a finite number {'above' if above else 'of at least'} {low:g}"
 
 
-def plain(result: FloatArray) -> float | FloatArray:
+def plain(result: FloatArray) -> Result:
     """Return a result without dimensions as a float, any other as it is.
 
     >>> plain(np.float64(0.5)), plain(np.ones(2))

