@@ -220,9 +220,7 @@ class Rank:
             raise InputError(f"rank {self.id} calls {kind} over a group without it: {group}")
         return Collective(kind, buffer, group, op, root)
 
-    def all_reduce(
-        self, buffer: Buffer, group: Group | None = None, op: str = "sum"
-    ) -> Collective:
+    def all_reduce(self, buffer: Buffer, group: Group | None = None, op: str = "sum") -> Collective:
         """Return the action that leaves the reduction of all buffers in every buffer."""
         return self.collective("all_reduce", buffer, group, op)
 

@@ -99,6 +99,9 @@ class Calibrated(Protocol):
         Equal seeds draw equal errors for numbers that two devices share.
         """
 
+    def power_w(self, threads: int) -> float | None:
+        """Return the power drawn while so many threads compute, watts; None where unknown."""
+
     def breakdown_s(self, graph: Graph, threads: int) -> Mapping[str, FloatArray]:
         """Return what each op's time (n,) is spent on: parts that add up to `times_s`, seconds.
 

@@ -34,7 +34,8 @@ UNITS: dict[str, dict[str, float]] = {
     "bytes_per_s": {f"{unit}/s": factor for unit, factor in _BYTES.items()}
     | _scaled("bps", _DECIMAL, 1 / 8),
     "flop": _scaled("FLOP", _DECIMAL),
-    "flop_per_s": _scaled("FLOP/s", _DECIMAL) | _scaled("FLOPS", _DECIMAL)
+    "flop_per_s": _scaled("FLOP/s", _DECIMAL)
+    | _scaled("FLOPS", _DECIMAL)
     | _scaled("OP/s", _DECIMAL),
     "w": _scaled("W", {**_DECIMAL, **_SMALL}),
     "j": _scaled("J", {**_DECIMAL, **_SMALL}) | _scaled("Wh", _DECIMAL, 3600.0),
