@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 # Tests run on every core; `make test WORKERS=0` keeps them in one process (for a debugger).
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest
+# Tests of one `xdist_group` share a worker, and with it what they build.
+SPREAD := -n $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help system setup demo check test quick bench accuracy clean
@@ -32,8 +34,9 @@ system:  ## install what the system must have (Debian and kin; needs root or sud
 setup: $(READY)  ## make .venv with everything in it (instant when nothing changed)
 
 $(READY): pyproject.toml constraints.txt simulator/version.py
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "setup: installing into $(VENV), about a minute"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: setup  ## calibrate this computer, predict, measure and show how wrong the prediction was
@@ -46,10 +49,10 @@ check: setup  ## style, types and who may import whom
 	$(BIN)/lint-imports --no-logo
 
 test: check  ## everything that CI runs: `check`, tests, doctests, documents and examples
-	$(PYTEST) -n $(WORKERS)
+	$(PYTEST) $(SPREAD)
 
 quick: setup  ## the tests that take less than a few seconds each
-	$(PYTEST) -n $(WORKERS) -m "not slow and not benchmark"
+	$(PYTEST) $(SPREAD) -m "not slow and not benchmark"
 
 bench: setup  ## time the engine and the models, as ratios against a baseline in the same run
 	$(PYTEST) -m benchmark -s
