@@ -40,7 +40,7 @@ def ratio_interval(ratios: ArrayLike, coverage: float = 0.9) -> tuple[float, flo
     if not 0 < coverage < 1:
         raise InputError(f"coverage must lie between 0 and 1; got {coverage}")
     tail = (1 - coverage) / 2
-    low_rank = math.floor(tail * (len(logs) + 1))
+    low_rank = math.floor(tail * (len(logs) + 1) + 1e-9)
     if low_rank >= 1:
         return float(np.exp(logs[low_rank - 1])), float(np.exp(logs[-low_rank]))
     reach = (0.5 / tail) / (len(logs) + 1)
