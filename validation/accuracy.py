@@ -1,0 +1,112 @@
+"""Write the accuracy report, ACCURACY.md: how wrong every suite's predictions are.
+
+Recorded suites are computed anew from packaged cases and must come out as printed on any machine;
+live suites are stamped with the machine and stay as they are until they are measured again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from simulator.files import write_text
+from validation.compare import compare
+from validation.suite import find_suite, list_suites
+
+INTRODUCTION = """\
+# Accuracy
+
+Made by `scalemodel compare --all`; every figure is computed from the cases of a suite. The error is
+|predicted - measured| / measured. *held_out* are cases that nothing was fitted on, *calibrated_on*
+those that the packaged calibration saw. Beside the model stand simpler ways to predict the same
+cases. Coverage is the share of measured values inside the 90 % interval.
+"""
+COLUMNS = ("split", "group", "by", "n", "skipped", "MAPE %", "median %", "p90 %", "worst %",
+           "bias %", "coverage %")  # fmt: skip
+FIGURES = ("mape_pct", "median_ape_pct", "p90_ape_pct", "worst_ape_pct", "bias_pct",
+           "coverage_90_pct")  # fmt: skip
+LIVE = "## Live suites"
+
+Report = Mapping[str, Any]
+
+
+def recorded_reports(progress: Callable[[str], None] = lambda _: None) -> list[Report]:
+    """Return the reports of all recorded suites, from packaged cases and calibrations."""
+    reports = []
+    for name in list_suites():
+        suite = find_suite(name)
+        if suite.live:
+            continue
+        progress(f"comparing {name}")
+        reports.append(compare(suite, suite.cases(), suite.calibration()).report())
+    return reports
+
+
+def write_accuracy(
+    path: Path, recorded: Sequence[Report], live: Sequence[Report] | None = None, stamp: str = ""
+) -> None:
+    """Write the accuracy report, whole or not at all.
+
+    Parameters
+    ----------
+    path : ACCURACY.md
+    recorded : reports of recorded suites
+    live : reports of live suites; None: keep that section of the file as it is
+    stamp : machine and software that the live suites were measured on
+    """
+    if live is None:
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        kept = old[old.index(LIVE) :] if LIVE in old else ""
+    else:
+        kept = "\n\n".join([f"{LIVE}\n\n{stamp}", *map(section, live)]) + "\n"
+    write_text(path, recorded_text(recorded) + ("\n" + kept if kept else ""))
+
+
+def recorded_text(reports: Sequence[Report]) -> str:
+    """Return the introduction and the recorded suites as Markdown."""
+    return "\n".join([INTRODUCTION, "## Recorded suites\n", *map(section, reports)])
+
+
+def recorded_part(text: str) -> str:
+    """Return the part of an accuracy report that any machine must come to."""
+    return text[: text.index(LIVE)].rstrip() if LIVE in text else text.rstrip()
+
+
+def section(report: Report) -> str:
+    """Return one suite's figures as a Markdown section."""
+    name = report["suite"]
+    lines = [f"### {name}\n", f"{find_suite(name).summary}\n"]
+    lines.append("| " + " | ".join(COLUMNS) + " |")
+    lines.append("|" + "---|" * 3 + "---:|" * (len(COLUMNS) - 3))
+    for split, figures in report["splits"].items():
+        lines += [_row(split, *row) for row in _rows(figures)]
+    for split, figures in report["splits"].items():
+        lines += _remarks(split, figures)
+    return "\n".join(lines) + "\n"
+
+
+def _rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    parts = {"all": figures} | figures["groups"]
+    if len(figures["groups"]) == 1:
+        parts = {"all": figures}
+    for group, part in parts.items():
+        yield group, "**scalemodel**", part
+        for name, other in part["baselines"].items():
+            yield group, name, other
+
+
+def _row(split: str, group: str, by: str, part: Mapping[str, Any]) -> str:
+    cells = [split, group, by, str(part["n"]), str(part["skipped"])]
+    cells += ["–" if part[name] is None else f"{part[name]:.1f}" for name in FIGURES]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _remarks(split: str, figures: Mapping[str, Any]) -> list[str]:
+    remarks = []
+    if figures["repeatability_pct"] is not None:
+        spread = figures["repeatability_pct"]
+        remarks.append(f"\n{split}: repeats of a case differ by {spread:.1f} % (median).")
+    for reason, count in figures.get("skipped_reasons", {}).items():
+        remarks.append(f"\n{split}: {count} skipped: {reason}.")
+    return remarks
