@@ -1,0 +1,171 @@
+"""Get the rates of a CPU: from its own calibration, from a relative's, or from the datasheet.
+
+A calibration holds for one machine. For a relative the numbers are scaled by what the two
+datasheets say: arithmetic by operations per cycle and clock, memory by bandwidth, all else by
+clock. Without any calibration only the datasheet is left, which is too fast by a factor of 2 to 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hwmodels.cpu_cost import CpuRates, FamilyRate, Level
+from hwmodels.schema import Value
+from hwmodels.spec import Calibration, Number, Spec
+from simulator.errors import InputError
+from simulator.ops import DTYPE_BYTES, KINDS
+
+FLOP_KINDS = ("gemm", "sparse_gemm", "conv2d", "depthwise_conv2d", "attention", "rnn")
+"""Kinds of op whose rate counts operations; the others' counts elements."""
+
+
+def numbers_of(rates: CpuRates, spreads: Mapping[str, float] | None = None) -> dict[str, Number]:
+    """Return all numbers of the rates by dotted name, as a calibration stores them.
+
+    Parameters
+    ----------
+    rates : what calibration found
+    spreads : standard deviation of the logarithm, by dotted name; 0 where absent
+    """
+    flat: dict[str, float] = {"fork_s": rates.fork_s, "fork_per_thread_s": rates.fork_per_thread_s}
+    for (family, dtype), rate in rates.families.items():
+        where = f"family.{family}.{dtype}"
+        flat |= {f"{where}.rate_per_s": rate.rate_per_s, f"{where}.dispatch_s": rate.dispatch_s}
+        flat |= {f"{where}.half.{size}": value for size, value in rate.half.items()}
+    for place, level in enumerate(rates.levels):
+        for name in ("capacity_bytes", "bandwidth_bytes_per_s", "shared_bytes_per_s"):
+            value = getattr(level, name)
+            if np.isfinite(value):
+                flat[f"level.{place}.{level.name}.{name}"] = value
+    spreads = spreads or {}
+    return {name: Number(value, spreads.get(name, 0.0)) for name, value in flat.items()}
+
+
+def rates_of(calibration: Calibration) -> CpuRates:
+    """Return the rates that a calibration stores.
+
+    Raises
+    ------
+    InputError : a number that is none of a CPU's
+    """
+    tree = _tree({name: number.value for name, number in calibration.numbers.items()})
+    families = {
+        (family, dtype): FamilyRate(**numbers)
+        for family, dtypes in tree.pop("family", {}).items()
+        for dtype, numbers in dtypes.items()
+    }
+    levels = tree.pop("level", {})
+    ordered = [levels[place] for place in sorted(levels, key=int)]
+    try:
+        return CpuRates(
+            families=families,
+            levels=tuple(_level(*entry) for level in ordered for entry in level.items()),
+            **tree,
+        )
+    except TypeError as error:
+        raise InputError(f"calibration of {calibration.machine or 'a CPU'}: {error}") from None
+
+
+def _tree(flat: Mapping[str, float]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *path, last = name.split(".")
+        inside = tree
+        for part in path:
+            inside = inside.setdefault(part, {})
+        inside[last] = value
+    return tree
+
+
+def _level(name: str, numbers: Mapping[str, float]) -> Level:
+    known = {"capacity_bytes": np.inf, **numbers}
+    return Level(name=name, **known)
+
+
+def datasheet_rates(spec: Spec) -> CpuRates:
+    """Return the rates that a datasheet promises: every op at peak or at memory bandwidth.
+
+    >>> from hwmodels.devices import find_spec
+    >>> datasheet_rates(find_spec("raspberry-pi-4")).families["gemm", "float32"].rate_per_s
+    12000000000.0
+    """
+    clock = spec.known("clock.boost_hz")
+    families = {}
+    for dtype in DTYPE_BYTES:
+        peak = flops_per_cycle(spec.values, dtype) * clock
+        for kind in KINDS:
+            rate = peak if kind in FLOP_KINDS else peak / 2
+            families[kind, dtype] = FamilyRate(rate_per_s=rate)
+    bandwidth = spec.known("memory.bandwidth_bytes_per_s")
+    one = spec.number("memory.core_bandwidth_bytes_per_s") or bandwidth
+    memory = Level(name="DRAM", capacity_bytes=np.inf, bandwidth_bytes_per_s=one,
+                   shared_bytes_per_s=bandwidth)  # fmt: skip
+    return CpuRates(families=families, levels=(memory,))
+
+
+def flops_per_cycle(values: Mapping[str, Value], dtype: str) -> float:
+    """Return operations per cycle of one core; a dtype without units of its own runs as float32."""
+    own = values.get(f"flops_per_cycle.{dtype}")
+    return float(values["flops_per_cycle.float32"] if own is None else own)
+
+
+def scaled_rates(
+    rates: CpuRates, here: Mapping[str, Value], there: Mapping[str, Value]
+) -> CpuRates:
+    """Return rates found on one CPU as they would be on another.
+
+    Parameters
+    ----------
+    rates : what calibration found there
+    here : fields of the CPU that is asked for
+    there : fields of the CPU that was measured
+    """
+    clock = _ratio(here, there, "clock.boost_hz")
+    families = {
+        (family, dtype): replace(
+            rate,
+            rate_per_s=rate.rate_per_s
+            * clock * flops_per_cycle(here, dtype) / flops_per_cycle(there, dtype),
+            dispatch_s=rate.dispatch_s / clock,
+        )
+        for (family, dtype), rate in rates.families.items()
+    }  # fmt: skip
+    return replace(
+        rates,
+        families=families,
+        levels=tuple(_scaled_level(level, here, there) for level in rates.levels),
+        fork_s=rates.fork_s / clock,
+        fork_per_thread_s=rates.fork_per_thread_s / clock,
+    )
+
+
+_SIZES = {"L1": "cache.l1d_bytes", "L2": "cache.l2_bytes", "L3": "cache.l3_bytes"}
+
+
+def _scaled_level(level: Level, here: Mapping[str, Value], there: Mapping[str, Value]) -> Level:
+    if level.name in _SIZES:
+        clock = _ratio(here, there, "clock.boost_hz")
+        size = _ratio(here, there, _SIZES[level.name])
+        return replace(
+            level,
+            capacity_bytes=level.capacity_bytes * size,
+            bandwidth_bytes_per_s=level.bandwidth_bytes_per_s * clock,
+            shared_bytes_per_s=level.shared_bytes_per_s * clock,
+        )
+    one = _ratio(here, there, "memory.core_bandwidth_bytes_per_s")
+    all_cores = _ratio(here, there, "memory.bandwidth_bytes_per_s")
+    return replace(
+        level,
+        bandwidth_bytes_per_s=level.bandwidth_bytes_per_s * one,
+        shared_bytes_per_s=level.shared_bytes_per_s * all_cores,
+    )
+
+
+def _ratio(here: Mapping[str, Value], there: Mapping[str, Value], key: str) -> float:
+    if key not in here or key not in there:
+        return 1.0
+    return float(here[key]) / float(there[key])

@@ -1,0 +1,182 @@
+"""Find devices by name: in the catalog, among the user's, or in a file; read only what is asked.
+
+A *name* is the stem of a device file. The catalog has a folder a kind; the user's devices lie in
+`$SCALEMODEL_HOME/devices` and go first, so that a calibrated machine hides its plain namesake.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from hwmodels.device_file import read_spec
+from hwmodels.home import home
+from hwmodels.spec import Spec
+from simulator.errors import FileError, UnknownNameError
+from simulator.protocols import Device
+
+_CATALOG = Path(__file__).parent / "catalog"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Say what one line of a list of devices says.
+
+    Parameters
+    ----------
+    name : to find it by
+    kind : "cpu"
+    line : title and the most important figures
+    origin : "catalog" or "user"
+    """
+
+    name: str
+    kind: str
+    line: str
+    origin: str
+
+
+def devices_folder() -> Path:
+    """Return the folder of the user's own devices (it need not exist)."""
+    return home() / "devices"
+
+
+def device_names() -> tuple[str, ...]:
+    """Return the names of all devices, sorted; reads directories only.
+
+    >>> "raspberry-pi-4" in device_names()
+    True
+    """
+    return tuple(sorted({*_in_catalog(), *_of_user()}))
+
+
+def _in_catalog() -> dict[str, Path]:
+    return {path.stem: path for path in _CATALOG.glob("*/*.toml")}
+
+
+def _of_user() -> dict[str, Path]:
+    return {path.stem: path for path in devices_folder().glob("*.toml")}
+
+
+def find_spec(name: str | Path, *overlays: str | Path) -> Spec:
+    """Return what is known of a device.
+
+    Parameters
+    ----------
+    name : in the catalog or of a user's device, an alias, or the path of a device file
+    overlays : paths of further files that say some of it anew (a calibration)
+
+    Raises
+    ------
+    UnknownNameError : no device has this name
+    FileError : a file that cannot be used
+
+    >>> find_spec("raspberry-pi-4").values["cores"]
+    4
+    """
+    spec = _read(_path_of(name), ())
+    for overlay in overlays:
+        base = spec
+        spec = read_spec(Path(overlay), lambda _: base).replaced(name=base.name)  # noqa: B023
+    return spec
+
+
+def find_device(name: str | Path, *overlays: str | Path) -> Device:
+    """Return a device by its name; arguments and errors as of `find_spec`.
+
+    >>> find_device("raspberry-pi-4").max_threads
+    4
+    """
+    return device_from(find_spec(name, *overlays))
+
+
+def device_from(spec: Spec) -> Device:
+    """Return the model of a device of which this is known."""
+    return _MODELS[spec.kind]()(spec)
+
+
+def _cpu() -> Callable[[Spec], Device]:
+    from hwmodels.cpu import Cpu
+
+    return Cpu
+
+
+_MODELS: Mapping[str, Callable[[], Callable[[Spec], Device]]] = MappingProxyType({"cpu": _cpu})
+"""What makes a device from its spec, by kind; imported when first used."""
+
+
+def list_devices() -> list[Listed]:
+    """Return all devices with kind and one line each, sorted by name; reads every file."""
+    paths = _in_catalog() | _of_user()
+    return [_listed(name, paths[name]) for name in sorted(paths)]
+
+
+def _listed(name: str, path: Path) -> Listed:
+    origin = "catalog" if path.is_relative_to(_CATALOG) else "user"
+    try:
+        spec = _read(path, ())
+    except FileError as error:
+        return Listed(name, "unreadable", str(error), origin)
+    return Listed(name, spec.kind, one_line(spec), origin)
+
+
+def one_line(spec: Spec) -> str:
+    """Return the title and the most important figures of a device.
+
+    >>> one_line(find_spec("raspberry-pi-4"))
+    'Raspberry Pi 4 Model B (BCM2711): 4 cores at 1.5 GHz, 9.6 GB/s'
+    """
+    keys = ("clock.boost_hz", "memory.bandwidth_bytes_per_s")
+    clock, bandwidth = (spec.schema.fields[key].show(spec.values.get(key)) for key in keys)
+    sockets = spec.values.get("sockets", 1)
+    many = f"{sockets} x " if sockets != 1 else ""
+    return f"{spec.title}: {many}{spec.values['cores']} cores at {clock}, {bandwidth}"
+
+
+def _path_of(name: str | Path) -> Path:
+    """Return the file of a device: the user's, the catalog's, an alias's, or the path itself."""
+    text = str(name)
+    if isinstance(name, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
+        return Path(name).expanduser()
+    if _is_plain(text):
+        mine = devices_folder() / f"{text}.toml"
+        for path in (mine, *_CATALOG.glob(f"*/{text}.toml")):
+            if path.is_file():
+                return path
+    aliases = _aliases()
+    if text in aliases:
+        return _path_of(aliases[text])
+    raise UnknownNameError("device", text, {*device_names(), *aliases})
+
+
+def _is_plain(name: str) -> bool:
+    return bool(name) and not set(name) & set("*?[]/\\")
+
+
+@functools.cache
+def _aliases() -> dict[str, str]:
+    with (_CATALOG / "aliases.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> Spec:
+    """Read a device file and what it is `like`; `above` are the files that led here."""
+    if path in above:
+        raise FileError(path, f"is like itself, by way of {above[-1].name}", "like")
+
+    def find(name: str) -> Spec:
+        return _read(_next(name, path), (*above, path))
+
+    return read_spec(path, find)
+
+
+def _next(name: str, path: Path) -> Path:
+    """Return the file that `path` is like: a user's file may be like its catalog namesake."""
+    if name == path.stem:
+        found = [other for other in _CATALOG.glob(f"*/{name}.toml") if other != path]
+        return found[0] if found else path
+    return _path_of(name)

@@ -1,0 +1,155 @@
+"""Hold what is known of a device: numbers with their sources, apart from any model of it.
+
+A `Spec` has two kinds of number: *fields* (datasheet facts, keys as in `hwmodels.schema`) and the
+numbers of a `Calibration` (fitted to measurements, each with its spread).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from hwmodels.schema import SCHEMAS, Schema, Value
+from simulator.errors import InputError
+from simulator.source import Source
+
+USER = Source("set by the user", kind="user")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Hold a fitted number.
+
+    Parameters
+    ----------
+    value : in the inside unit that its name says
+    spread : standard deviation of the logarithm of the value (0.05: about 5 %)
+    """
+
+    value: float
+    spread: float = 0.0
+
+    def drawn(self, name: str, seed: int) -> Number:
+        """Return a draw from the spread; equal names and seeds draw equal errors."""
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        return Number(self.value * float(np.exp(self.spread * rng.standard_normal())))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Calibration:
+    """Hold the numbers fitted to one machine.
+
+    Parameters
+    ----------
+    numbers : by dotted name ("gemm.float32.peak_flop_per_s")
+    data : what was fitted: which measurements, how many
+    date : day of the measurements, "2026-11-23"
+    machine : what was measured
+    software : library and build that was measured
+    error_ratio : 5 % and 95 % quantiles of measured over predicted time of whole runs; None: not
+        known
+    reference : the fields of the device that was measured; a device with other fields (another
+        clock, wider vectors) scales the numbers by their ratio
+    reference_name, reference_architecture : of that device
+    """
+
+    numbers: Mapping[str, Number]
+    data: str
+    date: str
+    machine: str = ""
+    software: str = ""
+    error_ratio: tuple[float, float] | None = None
+    reference: Mapping[str, Value] = field(default_factory=dict)
+    reference_name: str = ""
+    reference_architecture: str = ""
+
+    def drawn(self, seed: int) -> Calibration:
+        """Return the calibration with each number drawn from its spread."""
+        drawn = {name: number.drawn(name, seed) for name, number in self.numbers.items()}
+        return replace(self, numbers=drawn)
+
+    @property
+    def source(self) -> Source:
+        """Return where the numbers come from."""
+        parts = (self.data, self.machine, self.software, self.date)
+        return Source(", ".join(part for part in parts if part), kind="calibrated")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spec:
+    """Hold what is known of one device.
+
+    Parameters
+    ----------
+    kind : one of `hwmodels.schema.SCHEMAS`
+    name : in the catalog
+    title : the maker's name
+    architecture : the maker's or designer's name of the core ("zen3")
+    values : fields by key, in inside units; what is absent is unknown
+    sources : where each field comes from, by key
+    others : what other sources say of a field, by key
+    calibration : fitted numbers; None where the device was not measured
+    """
+
+    kind: str
+    name: str
+    title: str
+    architecture: str
+    values: Mapping[str, Value]
+    sources: Mapping[str, Source]
+    others: Mapping[str, tuple[tuple[Value, Source], ...]] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    @property
+    def schema(self) -> Schema:
+        """Return what fields a device of this kind has."""
+        return SCHEMAS[self.kind]
+
+    def number(self, key: str) -> float | None:
+        """Return a number, None where unknown."""
+        value = self.values.get(key)
+        return None if value is None else float(value)
+
+    def known(self, key: str) -> float:
+        """Return a number that the model cannot do without.
+
+        Raises
+        ------
+        InputError : it is unknown
+        """
+        value = self.values.get(key)
+        if value is None:
+            raise InputError(f"device '{self.name}' does not say {key}")
+        return float(value)
+
+    def replaced(self, **changes: Any) -> Spec:
+        """Return the spec with other attributes."""
+        return replace(self, **changes)
+
+    def with_fields(self, changes: Mapping[str, object]) -> Spec:
+        """Return the spec with other values, by dotted key; strings may carry units.
+
+        Raises
+        ------
+        UnknownNameError : a key that a device of this kind does not have
+        InputError : a value that is impossible, alone or beside the others
+        """
+        where = f"device '{self.name}'"
+        values = dict(self.values)
+        for key, raw in changes.items():
+            one = self.schema.field(key, where)
+            values[key] = one.parse(_plain(raw))
+        try:
+            self.schema.check(values)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        sources = dict(self.sources) | dict.fromkeys(changes, USER)
+        return replace(self, values=values, sources=sources)
+
+
+def _plain(raw: object) -> object:
+    return raw.item() if isinstance(raw, np.generic) else raw
