@@ -33,7 +33,7 @@ Report = Mapping[str, Any]
 
 def recorded_reports(progress: Callable[[str], None] = lambda _: None) -> list[Report]:
     """Return the reports of all recorded suites, from packaged cases and calibrations."""
-    reports = []
+    reports: list[Report] = []
     for name in list_suites():
         suite = find_suite(name)
         if suite.live:
