@@ -6,12 +6,10 @@ A document may say in a comment before a block what is special about it:
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,39 +176,3 @@ def test_a_skipped_block_without_a_reason_is_refused():
 
 def test_every_example_has_its_output_file():
     assert [path.name for path in EXAMPLES if not path.with_suffix(".out").is_file()] == []
-
-
-# --- licences ------------------------------------------------------------------------------------
-
-
-def _licences() -> Iterator[tuple[str, Path]]:
-    """Every licence that a figure names, and the file in which it stands."""
-    for path in sorted((ROOT / "hwmodels/catalog").rglob("*.toml")):
-        for licence in _values(tomllib.loads(path.read_text("utf-8")), "licence"):
-            yield licence, path
-    for path in sorted((ROOT / "validation/suites").glob("*/*.csv")):
-        with path.open(encoding="utf-8", newline="") as table:
-            for named in sorted({row["licence"] for row in csv.DictReader(table)}):
-                yield named, path
-
-
-def _values(node: object, key: str) -> Iterator[str]:
-    if isinstance(node, dict):
-        if key in node:
-            yield str(node[key])
-        for value in node.values():
-            yield from _values(value, key)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _values(value, key)
-
-
-def test_notice_lists_every_licence_that_a_figure_names():
-    lines = (ROOT / "NOTICE").read_text("utf-8").splitlines()
-    listed = {re.split(r"\s{2,}", line)[0] for line in lines}
-    missing = {
-        f"{licence!r} in {path.relative_to(ROOT)}"
-        for licence, path in _licences()
-        if licence not in listed
-    }
-    assert missing == set()
