@@ -1,0 +1,173 @@
+"""Read a scenario file: one scenario, and what is asked about it.
+
+```toml
+workload = "resnet50"
+on = "my-server.toml"              # a name in the catalog, or a file beside this one
+plan = "threads"
+assert = ["step_time_s <= 100 ms"]
+minimize = "energy_j"
+
+[set]
+workload.batch = 8
+on.memory.bandwidth_bytes_per_s = "200 GB/s"
+
+[grid]
+plan.threads = [1, 2, 4, 8]
+```
+
+A *study* is what such a file says. All of it is data: nothing is evaluated or imported.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from simulator.bounds import Bound, parse_bound
+from simulator.errors import FileError, InputError, UnknownNameError
+from simulator.scenario import FIELDS, Grid, Scenario, Value, checked_grid
+
+KEYS: tuple[str, ...] = (*FIELDS, "set", "grid", "assert", "minimize", "job")
+"""What a scenario file may hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """Hold what is asked: a scenario, and the points, bounds and aim around it.
+
+    Parameters
+    ----------
+    values : value by name, dotted or one of `FIELDS`
+    grid : the values of each name that a sweep goes through
+    bounds : what must hold
+    minimize : the metric that the best point of the grid has least of; None: all points count
+    """
+
+    values: Mapping[str, Value] = field(default_factory=dict)
+    grid: Grid = field(default_factory=dict)
+    bounds: tuple[Bound, ...] = ()
+    minimize: str | None = None
+
+    def merged(self, other: Study) -> Study:
+        """Return this study with another's wishes laid over it (flags over a file)."""
+        return Study(
+            values={**self.values, **other.values},
+            grid={**self.grid, **other.grid},
+            bounds=(*self.bounds, *other.bounds),
+            minimize=other.minimize or self.minimize,
+        )
+
+    def scenario(self) -> Scenario:
+        """Return the scenario; a name on the grid only stands at its first value.
+
+        Raises
+        ------
+        InputError : no workload or no machine is named
+
+        >>> Study(values={"workload": "mlp", "on": "this-machine"}).scenario().plan
+        'single'
+        """
+        first = {name: axis[0] for name, axis in self.grid.items() if name not in self.values}
+        values = {**first, **self.values}
+        for name, how in (("workload", "WORKLOAD"), ("on", "--on MACHINE")):
+            if name not in values:
+                raise InputError(f"no {name} is named: give {how} or a scenario file with "
+                                 f"'{name} = ...'")  # fmt: skip
+        named: dict[str, Any] = {name: values[name] for name in FIELDS if name in values}
+        dotted = {name: value for name, value in values.items() if name not in named}
+        return Scenario(**named, parameters=dotted)
+
+
+def read_study(path: str | Path) -> Study:
+    """Return what a scenario file asks.
+
+    Raises
+    ------
+    FileError : the file cannot be read, is no TOML, or holds a key or value that has no meaning;
+        the message names the key
+    """
+    document = _document(path)
+    for key in document:
+        if key not in KEYS:
+            raise FileError(path, str(UnknownNameError("key", key, KEYS)))
+    named = {name: document[name] for name in FIELDS if name in document}
+    dotted = _flat(path, {"job": _table(path, document, "job")}, "[job]")
+    dotted |= _flat(path, _table(path, document, "set"), "[set]")
+    values = _at(path, "", lambda: _checked(named)) | _at(path, "[set]", lambda: _checked(dotted))
+    grid = _flat(path, _table(path, document, "grid"), "[grid]")
+    if "on" in values:
+        values["on"] = _beside(path, str(values["on"]))
+    return Study(
+        values=values,
+        grid=_at(path, "[grid]", lambda: checked_grid(grid)),
+        bounds=_at(path, "assert", lambda: _bounds(document.get("assert", []))),
+        minimize=_at(path, "minimize", lambda: _text(document.get("minimize"))),
+    )
+
+
+def _document(path: str | Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(path, error.strerror or str(error)) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FileError(path, f"expected a TOML file: {error}") from None
+
+
+def _at(path: str | Path, key: str, read: Callable[[], Any]) -> Any:
+    """Return what `read` returns; its errors name the file and the key."""
+    try:
+        return read()
+    except FileError:
+        raise
+    except InputError as error:
+        raise FileError(path, str(error), key) from None
+
+
+def _table(path: str | Path, document: Mapping[str, Any], key: str) -> dict[str, Any]:
+    table = document.get(key, {})
+    if not isinstance(table, dict):
+        raise FileError(path, f"expected a table, got {table!r}", f"[{key}]")
+    return table
+
+
+def _flat(path: str | Path, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return nested tables as dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        entries = {key: value}
+        if isinstance(value, dict):
+            entries = {f"{key}.{name}": v for name, v in _flat(path, value, where).items()}
+        for name in entries.keys() & flat.keys():
+            raise FileError(path, f"'{name}' stands twice, nested and dotted", where)
+        flat |= entries
+    return flat
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, Value]:
+    """Return values as a scenario would hold them."""
+    held = Scenario(workload="any", on="any").changed(values)
+    return {name: value for name in values if (value := held.value(name)) is not None}
+
+
+def _bounds(texts: object) -> tuple[Bound, ...]:
+    if isinstance(texts, str):
+        texts = [texts]
+    if not isinstance(texts, list):
+        raise InputError(f"expected a text or a list of texts, got {texts!r}")
+    return tuple(parse_bound(text, "") for text in texts)
+
+
+def _text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"expected the name of a metric, got {value!r}")
+    return value
+
+
+def _beside(path: str | Path, name: str) -> str:
+    """Return the machine's file relative to the scenario file, where it is one."""
+    beside = Path(path).parent / name
+    return str(beside) if beside.is_file() else name
