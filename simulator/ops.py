@@ -33,6 +33,7 @@ DIMS: dict[str, tuple[str, ...]] = {
     "depthwise_conv2d": _CONV,
     "attention": ("batch", "heads", "q_len", "kv_len", "head_dim", "causal"),
     "rnn": ("steps", "batch", "in_features", "hidden", "gates"),
+    "encoder_layer": ("batch", "tokens", "width", "heads", "hidden"),
     "elementwise": ("elements",),
     "copy": ("elements",),
     "random": ("elements",),

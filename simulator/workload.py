@@ -89,6 +89,7 @@ class Workload:
     state_bytes : optimizer state, bytes
     input_bytes : one step's input, bytes
     gradients : in the order in which they are ready; empty without training
+    unmodelled : how often kernels are called whose arithmetic is not known (and counts 0)
     """
 
     name: str
@@ -100,6 +101,7 @@ class Workload:
     state_bytes: float = 0.0
     input_bytes: float = 0.0
     gradients: tuple[Gradient, ...] = ()
+    unmodelled: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.samples > 0:
