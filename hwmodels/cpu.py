@@ -16,8 +16,12 @@ import numpy as np
 from hwmodels.cpu_cost import CpuRates, OpCost, op_costs
 from hwmodels.cpu_rates import datasheet_rates, rates_of, scaled_rates
 from hwmodels.multicore import Cores, cores_of
+from hwmodels.open_cpu import OpenCpu
+from hwmodels.power import CpuPower, power_of
+from hwmodels.profile import Profile, profile_of
 from hwmodels.spec import Spec
-from simulator.ops import FloatArray, Graph, IntArray
+from simulator.ops import FloatArray, Graph
+from simulator.protocols import Clock
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +41,9 @@ class Cpu:
     _costs: WeakKeyDictionary[Graph, OpCost] = field(
         default_factory=WeakKeyDictionary, repr=False
     )
+    _profiles: WeakKeyDictionary[Graph, dict[int, Profile]] = field(
+        default_factory=WeakKeyDictionary, repr=False
+    )
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Cpu, (self.spec,))
@@ -50,6 +57,11 @@ class Cpu:
     def cores(self) -> Cores:
         """Return what the threads share."""
         return cores_of(self.spec)
+
+    @cached_property
+    def power(self) -> CpuPower:
+        """Return what the CPU draws."""
+        return power_of(self.spec)
 
     @cached_property
     def rates(self) -> CpuRates:
@@ -69,12 +81,21 @@ class Cpu:
         """Return the size of the memory, bytes; None where unknown."""
         return self.spec.number("memory.size_bytes")
 
-    def costs(self, graph: Graph) -> OpCost:
-        """Return what each op costs; computed once for a graph."""
-        found = self._costs.get(graph)
-        if found is None:
-            found = self._costs[graph] = op_costs(graph, self.rates)
-        return found
+    def profile(self, graph: Graph, threads: int) -> Profile:
+        """Return how the graph runs alone on so many threads; computed once for both.
+
+        Raises
+        ------
+        InputError : threads not from 1 to `max_threads`
+        """
+        found = self._profiles.setdefault(graph, {})
+        if threads not in found:
+            cost = self._costs.get(graph)
+            if cost is None:
+                cost = self._costs[graph] = op_costs(graph, self.rates)
+            team = self.cores.check(threads, self.name)
+            found[threads] = profile_of(cost, self.rates, self.cores, team)
+        return found[threads]
 
     def times_s(self, graph: Graph, threads: int) -> FloatArray:
         """Return the time of each op (n,) when the graph runs alone, seconds.
@@ -88,36 +109,25 @@ class Cpu:
         ------
         InputError : threads out of that range
         """
-        overhead, compute, memory = self._parts(graph, threads)
-        return overhead + compute + memory
-
-    def _parts(self, graph: Graph, threads: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return seconds of overhead, computing and moving data by op; the latter two overlap."""
-        cost, cores = self.costs(graph), self.cores
-        team = np.minimum(cost.team, cores.check(threads, self.name))
-        clock = cores.clock(team)
-        compute = cost.compute_s / (team * cores.speed(team) * clock)
-        memory = (cost.traffic_bytes / self._bandwidth(team, clock)).sum(axis=1)
-        fork = self.rates.fork_s + self.rates.fork_per_thread_s * (team - 2)
-        far = np.where(cores.sockets_of(team) > 1, cores.far_fork, 1.0)
-        overhead = cost.dispatch_s + np.where(team > 1, fork * far, 0.0)
-        bound = compute >= memory
-        return overhead, np.where(bound, compute, 0.0), np.where(bound, 0.0, memory)
-
-    def _bandwidth(self, team: IntArray, clock: FloatArray) -> FloatArray:
-        """Return what a team draws from each level (n, levels), bytes per second."""
-        cores, levels = self.cores, self.rates.levels
-        busy, sockets = cores.busy(team)[:, None], cores.sockets_of(team)[:, None]
-        one = np.array([level.bandwidth_bytes_per_s for level in levels])
-        shared = np.array([level.shared_bytes_per_s for level in levels])
-        cached = np.array([level.name != "DRAM" for level in levels])
-        alone = busy * one * np.where(cached, clock[:, None], 1.0)
-        link = np.where(cached, np.inf, cores.link_bytes_per_s)
-        over_links = link * sockets**2 / np.where(sockets > 1, sockets - 1, 1e-300)
-        drawn: FloatArray = np.minimum(np.minimum(alone, shared * sockets), over_links)
-        return drawn
+        return self.profile(graph, threads).times_s
 
     def breakdown_s(self, graph: Graph, threads: int) -> Mapping[str, FloatArray]:
         """Return what each op's time (n,) is spent on, seconds; what is hidden counts nothing."""
-        overhead, compute, memory = self._parts(graph, threads)
-        return {"compute": compute, "memory": memory, "overhead": overhead}
+        profile = self.profile(graph, threads)
+        computing = profile.compute_s >= profile.memory_s
+        return {
+            "compute": np.where(computing, profile.compute_s, 0.0),
+            "memory": np.where(computing, 0.0, profile.memory_s),
+            "overhead": profile.overhead_s,
+        }
+
+    def power_w(self, threads: int) -> float | None:
+        """Return the power while so many threads compute, watts; None where unknown."""
+        power = self.power
+        if power.idle_w is None or power.core_w is None:
+            return None
+        return power.idle_w + power.core_w * min(threads, self.cores.count)
+
+    def open(self, clock: Clock) -> OpenCpu:
+        """Return the CPU in use on a clock."""
+        return OpenCpu(self, clock)

@@ -1,0 +1,220 @@
+"""Run works on a multicore CPU by events: what runs at the same time shares cores and bandwidth.
+
+A *load* is a work in progress. Its *place* is how much of it is done, counted in seconds that it
+would have taken alone; it moves at a *pace* of 1 alone and slower beside others. Paces change only
+when a load starts or ends a phase (see `hwmodels.profile`) while others run. A load that is alone
+runs ahead to its next mark in one event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import simpy
+
+from hwmodels.profile import Profile
+from hwmodels.sharing import shared_paces
+from simulator.energy import Energy
+from simulator.errors import InputError
+from simulator.protocols import Clock, Running
+from simulator.workload import Work
+
+if TYPE_CHECKING:
+    from hwmodels.cpu import Cpu
+
+_REMEMBERED = 100_000
+"""Sets of concurrent phases whose paces are kept."""
+
+
+@dataclass(slots=True, eq=False)
+class _Load:
+    """Be a work in progress.
+
+    Parameters
+    ----------
+    profile : how it would run alone
+    stops : phases after which an event happens, in order, with these events
+    done : happens after the last phase
+    phase : the one it is in
+    place_s : how much is done, in seconds that it would have taken alone
+    pace : seconds of place per second
+    """
+
+    profile: Profile
+    stops: list[tuple[int, simpy.Event]]
+    done: simpy.Event
+    phase: int = 0
+    place_s: float = 0.0
+    pace: float = 1.0
+    next_stop: int = 0
+
+    @property
+    def last(self) -> int:
+        """Return the last phase."""
+        return len(self.profile.ends_s) - 1
+
+    def target(self, ahead: bool) -> int:
+        """Return the phase whose end is the next event: its own, or one ahead where alone."""
+        if not ahead:
+            return self.phase
+        return self.stops[self.next_stop][0] if self.next_stop < len(self.stops) else self.last
+
+    def wait_s(self, ahead: bool) -> float:
+        """Return the time until its next event, seconds."""
+        left = float(self.profile.ends_s[self.target(ahead)]) - self.place_s
+        return max(left, 0.0) / self.pace
+
+    def finish(self, phase: int) -> bool:
+        """Go to the end of a phase and say what is reached there; tell whether all is done."""
+        self.place_s = float(self.profile.ends_s[phase])
+        self.phase = phase + 1
+        while self.next_stop < len(self.stops) and self.stops[self.next_stop][0] <= phase:
+            self.stops[self.next_stop][1].succeed()
+            self.next_stop += 1
+        if phase == self.last:
+            self.done.succeed()
+        return phase == self.last
+
+
+    def skip_empty(self) -> bool:
+        """Finish phases that take no time; tell whether all is done."""
+        ends = self.profile.ends_s
+        while ends[self.phase] <= self.place_s:
+            if self.finish(self.phase):
+                return True
+        return False
+
+
+@dataclass(slots=True, eq=False)
+class OpenCpu:
+    """Be a CPU in use on a clock.
+
+    Parameters
+    ----------
+    cpu : which
+    clock : on which
+    ahead : whether a load that is alone takes one event for many ops; results are equal
+    """
+
+    cpu: Cpu
+    clock: Clock
+    ahead: bool = True
+    _loads: list[_Load] = field(default_factory=list)
+    _since_s: float = 0.0
+    _turn: int = 0
+    _core_s: float = 0.0
+    _moved_bytes: float = 0.0
+    _remembered: dict[tuple[tuple[Profile, int], ...], tuple[float, ...]] = field(
+        default_factory=dict
+    )
+
+    def run(self, work: Work, threads: int) -> Running:
+        """Begin a work on so many threads.
+
+        Raises
+        ------
+        InputError : more threads than the CPU has, or a mark at an op that the work lacks
+        """
+        profile = self.cpu.profile(work.graph, threads)
+        marks = {name: self.clock.event() for name, _ in work.marks}
+        running = Running(self.clock.event(), marks)
+        if not len(work.graph):
+            for event in (*marks.values(), running.done):
+                event.succeed()
+            return running
+        stops = sorted((self._phase(work, op), place) for place, (_, op) in enumerate(work.marks))
+        events = [marks[name] for name, _ in work.marks]
+        self._settle()
+        self._loads.append(
+            _Load(profile, [(phase, events[i]) for phase, i in stops], running.done)
+        )
+        self._plan()
+        return running
+
+    def _phase(self, work: Work, op: int) -> int:
+        if not 0 <= op < len(work.graph):
+            raise InputError(f"work '{work.name}' has a mark at op {op}; it has ops 0 to "
+                             f"{len(work.graph) - 1}")  # fmt: skip
+        return 2 * op + 1
+
+    def energy(self, time_s: float) -> Energy:
+        """Return what the CPU has used from 0 to `time_s`, joules by component.
+
+        `idle` runs all the time; `compute` is the further power of busy cores, `memory` the energy
+        of bytes moved; None where the power is unknown. What ran after `time_s` counts too: ask for
+        the present or the future.
+        """
+        self._settle()
+        power = self.cpu.power
+        return Energy({
+            "idle": None if power.idle_w is None else power.idle_w * time_s,
+            "compute": None if power.core_w is None else power.core_w * self._core_s,
+            "memory": None if power.memory_j_per_byte is None
+            else power.memory_j_per_byte * self._moved_bytes,
+        })  # fmt: skip
+
+    @property
+    def _alone(self) -> bool:
+        return self.ahead and len(self._loads) == 1
+
+    def _settle(self) -> None:
+        """Move every load to where it is now."""
+        now = self.clock.now
+        elapsed = now - self._since_s
+        self._since_s = now
+        if elapsed <= 0:
+            return
+        for load in self._loads:
+            self._move(load, elapsed)
+
+    def _move(self, load: _Load, elapsed: float) -> None:
+        profile, before = load.profile, load.place_s
+        if self._alone:
+            after = min(before + elapsed, float(profile.ends_s[-1]))
+            self._core_s += profile.core_s(before, after)
+            load.phase = min(int(np.searchsorted(profile.ends_s, after, "right")), load.last)
+        else:
+            after = min(before + elapsed * load.pace, float(profile.ends_s[load.phase]))
+            self._core_s += elapsed * self._cores_of(load)
+        self._moved_bytes += profile.moved_bytes(before, after)
+        load.place_s = after
+
+    def _cores_of(self, load: _Load) -> float:
+        """Return how many cores a load keeps busy beside the others."""
+        total = sum(int(other.profile.busy[other.phase]) for other in self._loads)
+        return int(load.profile.busy[load.phase]) * min(1.0, self.cpu.cores.count / total)
+
+    def _plan(self) -> None:
+        """Set all paces and ask the clock to come back at the first change."""
+        self._turn += 1
+        if not self._loads:
+            return
+        for load, pace in zip(self._loads, self._paces(), strict=True):
+            load.pace = pace
+        alone, turn = self._alone, self._turn
+        first = min(self._loads, key=lambda load: load.wait_s(alone))
+        target = first.target(alone)
+        timeout = self.clock.timeout(first.wait_s(alone))
+        assert timeout.callbacks is not None
+        timeout.callbacks.append(lambda _: self._reach(turn, first, target))
+
+    def _paces(self) -> tuple[float, ...]:
+        """Return the pace of each load in its present phase; remembered by phases."""
+        if self._alone:
+            return (1.0,)
+        key = tuple((load.profile, load.phase) for load in self._loads)
+        if key not in self._remembered:
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = shared_paces(key, self.cpu.rates, self.cpu.cores)
+        return self._remembered[key]
+
+    def _reach(self, turn: int, load: _Load, phase: int) -> None:
+        if turn != self._turn:
+            return
+        self._settle()
+        if load.finish(phase) or load.skip_empty():
+            self._loads.remove(load)
+        self._plan()

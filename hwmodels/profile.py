@@ -1,0 +1,134 @@
+"""Say how a graph runs on a team that has the machine for itself, op by op.
+
+An op has two *phases*: overhead (dispatch, fork and join; one thread is busy) and work (the team is
+busy). Phase 2 i is the overhead of op i, phase 2 i + 1 its work. A *profile* holds both for all ops
+of a graph, as arrays; times are of the graph alone on the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hwmodels.cpu_cost import CpuRates, OpCost
+from hwmodels.multicore import Cores
+from simulator.ops import FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Profile:
+    """Hold how each of n ops runs on a team, alone on the machine.
+
+    Parameters
+    ----------
+    team : (n,) threads of the op's team
+    overhead_s : (n,) seconds of one thread before and after the work
+    compute_s : (n,) seconds that the team computes
+    memory_s : (n,) seconds that the team moves data, at the same time
+    traffic_bytes : (n, levels) what it moves of each level, the memory last
+    cores : of the machine; more threads do not keep more of them busy
+    """
+
+    team: IntArray
+    overhead_s: FloatArray
+    compute_s: FloatArray
+    memory_s: FloatArray
+    traffic_bytes: FloatArray
+    cores: int
+
+    @cached_property
+    def work_s(self) -> FloatArray:
+        """Return the time of each op's work (n,), seconds."""
+        return np.maximum(self.compute_s, self.memory_s)
+
+    @cached_property
+    def times_s(self) -> FloatArray:
+        """Return the time of each op (n,), seconds."""
+        return self.overhead_s + self.work_s
+
+    @cached_property
+    def ends_s(self) -> FloatArray:
+        """Return when each phase ends (2 n,), seconds from the graph's start."""
+        return np.cumsum(_phases(self.overhead_s, self.work_s))
+
+    @cached_property
+    def busy(self) -> IntArray:
+        """Return how many threads are busy in each phase (2 n,)."""
+        return np.stack([np.ones_like(self.team), self.team], axis=1).ravel()
+
+    @cached_property
+    def _times(self) -> FloatArray:
+        return np.concatenate(([0.0], self.ends_s))
+
+    @cached_property
+    def _used(self) -> FloatArray:
+        used = np.minimum(self.busy, self.cores) * _phases(self.overhead_s, self.work_s)
+        return np.concatenate(([0.0], np.cumsum(used)))
+
+    @cached_property
+    def _moved(self) -> FloatArray:
+        moved = _phases(np.zeros(len(self.team)), self.traffic_bytes[:, -1])
+        return np.concatenate(([0.0], np.cumsum(moved)))
+
+    def core_s(self, before_s: float, after_s: float) -> float:
+        """Return the busy core-seconds between two times of the graph alone."""
+        before, after = np.interp((before_s, after_s), self._times, self._used)
+        return float(after - before)
+
+    def moved_bytes(self, before_s: float, after_s: float) -> float:
+        """Return the bytes to and from memory between two times of the graph alone."""
+        before, after = np.interp((before_s, after_s), self._times, self._moved)
+        return float(after - before)
+
+
+def _phases(overhead: FloatArray, work: FloatArray) -> FloatArray:
+    return np.stack([overhead, work], axis=1).ravel()
+
+
+def profile_of(cost: OpCost, rates: CpuRates, cores: Cores, threads: int) -> Profile:
+    """Return how ops of this cost run on a team of so many threads.
+
+    An op takes dispatch + fork + max(computing, moving data), where
+
+    - computing is its time on one core over team x speed of the slowest thread x clock;
+    - moving data is the sum over cache levels of bytes over what the team draws;
+    - the fork costs nothing to a team of one, and more to one on several sockets.
+
+    Parameters
+    ----------
+    cost : of each op on one thread
+    rates : of one thread
+    cores : what the threads share
+    threads : at most so many in a team
+    """
+    team = np.minimum(cost.team, threads)
+    fork = rates.fork_s + rates.fork_per_thread_s * (team - 2)
+    far = np.where(cores.sockets_of(team) > 1, cores.far_fork, 1.0)
+    drawn = team_bandwidth(rates, cores, team)
+    return Profile(
+        team=team,
+        overhead_s=cost.dispatch_s + np.where(team > 1, fork * far, 0.0),
+        compute_s=cost.compute_s / (team * cores.speed(team) * cores.clock(team)),
+        memory_s=(cost.traffic_bytes / drawn).sum(axis=1),
+        traffic_bytes=cost.traffic_bytes,
+        cores=cores.count,
+    )
+
+
+def team_bandwidth(rates: CpuRates, cores: Cores, team: IntArray) -> FloatArray:
+    """Return what a team that is alone draws from each level (n, levels), bytes per second.
+
+    Each core draws its own bandwidth (of caches: at its clock), all together no more than the
+    sockets they are on have; of memory behind s sockets, (s - 1)/s comes over the links.
+    """
+    busy, sockets = cores.busy(team)[:, None], cores.sockets_of(team)[:, None]
+    one = np.array([level.bandwidth_bytes_per_s for level in rates.levels])
+    shared = np.array([level.shared_bytes_per_s for level in rates.levels])
+    cached = np.arange(len(one)) < len(one) - 1
+    alone = busy * one * np.where(cached, cores.clock(team)[:, None], 1.0)
+    link = np.where(cached, np.inf, cores.link_bytes_per_s)
+    over_links = link * sockets**2 / np.where(sockets > 1, sockets - 1, 1e-300)
+    drawn: FloatArray = np.minimum(np.minimum(alone, shared * sockets), over_links)
+    return drawn
