@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +44,25 @@ class Energy:
                 before = total.get(name, 0.0)
                 total[name] = None if joules is None or before is None else before + joules
         return cls(total)
+
+
+def exact_sum(terms: Iterable[tuple[float, int]]) -> float:
+    """Return the sum of so many times each value, rounded once at the end.
+
+    So ten equal parts added one by one and one part taken ten times give the same bits, in any
+    order.
+
+    Parameters
+    ----------
+    terms : (value, how often) pairs
+
+    >>> exact_sum([(0.1, 1)] * 10) == exact_sum([(0.1, 10)]) == 1.0
+    True
+    """
+    counts: Counter[float] = Counter()
+    for value, times in terms:
+        counts[value] += times
+    if len(counts) == 1:
+        [(value, times)] = counts.items()
+        return value * times
+    return float(sum(Fraction(value) * times for value, times in counts.items()))

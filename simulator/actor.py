@@ -1,0 +1,198 @@
+"""Drive one rank's program on the simulated clock.
+
+An *actor* is a rank in a run. It advances its program until an action blocks; whatever the action
+waits for calls the actor back. Actions that take no time never touch the event queue. An action in
+progress is a `Pending`; the one on which the program blocks directly is the actor's `foreground`,
+one object used again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from simulator.actions import Action, Handle, Rank, Sleep
+from simulator.errors import ProgramError
+from simulator.protocols import Program
+from simulator.stage import Stage
+from simulator.timeline import SPAN_CODES
+
+BLOCKED: Final = object()
+"""What the carrying out of an action gives when the program must wait."""
+WAIT: Final = SPAN_CODES["wait"]
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sum up what one rank did; the five times add up to the time of the run.
+
+    Parameters
+    ----------
+    rank : who; with folding, the first of the equal ones
+    copies : how many ranks this one stands for, itself included
+    compute_s : time in which it computed, seconds
+    communication_s : time in which it was blocked while a message or collective was on its way and
+        it did not compute (exposed communication), seconds
+    waiting_s : time in which it was blocked until others were ready, seconds
+    sleep_s : time asleep, seconds
+    idle_s : the rest: nothing left to do, seconds
+    end_s : when its program ended, seconds
+    sent_bytes, received_bytes : in messages (collectives are counted by group), bytes
+    sent_messages, received_messages : how many
+    """
+
+    rank: int
+    copies: int = 1
+    compute_s: float = 0.0
+    communication_s: float = 0.0
+    waiting_s: float = 0.0
+    sleep_s: float = 0.0
+    idle_s: float = 0.0
+    end_s: float = 0.0
+    sent_bytes: float = 0.0
+    received_bytes: float = 0.0
+    sent_messages: int = 0
+    received_messages: int = 0
+
+
+class Pending(Handle):
+    """Be an action in progress, in the foreground or started.
+
+    `moved_s` is when the others were ready, so that waiting can be told from communicating.
+    """
+
+    __slots__ = ("actor", "awaited", "moved_s", "start_s", "uses")
+    action: Any
+    marks: Any
+    uses: dict[str, None] | None
+
+    def __init__(self, actor: Actor, action: Any) -> None:
+        self.actor = actor
+        self.action = action
+        self.start_s = self.moved_s = actor.clock.now
+        self.done = self.awaited = False
+        self.marks = self.result = self.uses = None
+
+    def finish(self, result: object) -> None:
+        """Note the result and call back whoever waits for it."""
+        self.done = True
+        self.result = result
+        if self.awaited:
+            self.actor.wake(self)
+
+
+class Actor:
+    """Be a rank in a run.
+
+    Parameters
+    ----------
+    rank : who
+    stage : what all ranks share
+    copies : how many equal ranks it stands for
+    device : index of the machine's device
+    threads : how many threads it uses there
+    """
+
+    __slots__ = (
+        "advance", "awaiting", "clock", "computing", "copies", "device", "device_index",
+        "ended", "ends",
+        "foreground", "handlers", "mailbox", "missing", "outbox", "peers", "rank", "seats",
+        "since_s", "stage", "threads", "ticket", "totals", "uses", "values",
+    )  # fmt: skip
+
+    def __init__(self, rank: Rank, stage: Stage, copies: int, device: int, threads: int) -> None:
+        self.rank, self.stage, self.clock = rank.id, stage, stage.clock
+        self.copies, self.threads = copies, threads
+        self.device_index, self.device = device, stage.device(device, copies)
+        self.values = None if stage.values is None else stage.values[rank.id]
+        self.totals = Totals(rank.id, copies)
+        self.ends: list[tuple[object, float]] | None = [] if stage.keeps_ends else None
+        self.foreground = Pending(self, None)
+        self.awaiting: Any = None
+        self.missing = self.ticket = self.computing = 0
+        self.since_s = 0.0
+        self.ended = False
+        self.uses: dict[str, list[Any]] = {}
+        self.seats: dict[Any, Any] = {}
+        self.outbox: dict[int, Any] = {}
+        self.peers: Mapping[int, Actor] = {}
+        self.mailbox: Any = None
+
+    def begin(self, program: Program, handlers: Mapping[type, Handler]) -> None:
+        """Run the program up to its first blocking action."""
+        if not hasattr(program, "send"):
+            raise ProgramError(f"the program of rank {self.rank} must be a generator of actions; "
+                               f"got {type(program).__name__}")  # fmt: skip
+        self.advance, self.handlers = program.send, handlers
+        self.stage.live += 1
+        self.resume(None)
+
+    def resume(self, value: object) -> None:
+        """Give the program the result of its last action and run it until it blocks or ends."""
+        advance, handler_of = self.advance, self.handlers.get
+        self.ticket += 1
+        while value is not BLOCKED:
+            try:
+                action = advance(value)
+            except StopIteration:
+                self.ended = True
+                self.totals.end_s = self.clock.now
+                self.stage.live -= 1
+                return
+            except Exception as error:
+                error.add_note(f"in the program of rank {self.rank}, at {self.clock.now} s")
+                raise
+            handler = handler_of(action.__class__)
+            if handler is None:
+                raise ProgramError(f"rank {self.rank} yielded {action!r} at {self.clock.now} s; "
+                                   "a program yields actions, made by its rank")  # fmt: skip
+            value = handler(self, action)
+
+    def block(self, action: Action) -> Pending:
+        """Return the foreground, made ready to wait for an action."""
+        pending = self.foreground
+        pending.action = action
+        pending.start_s = pending.moved_s = self.clock.now
+        pending.done, pending.awaited = False, True
+        return pending
+
+    def wake(self, pending: Pending) -> None:
+        """Go on if this was what the program waited for."""
+        if pending is self.foreground:
+            pending.awaited = False
+            self.account(pending)
+            self.resume(pending.result)
+            return
+        pending.awaited = False
+        self.missing -= 1
+        if self.missing <= 0:
+            self.account(pending)
+            self.resume(self.awaiting(pending))
+
+    def account(self, pending: Pending) -> None:
+        """Add the time since the last account to the totals, as blocked until `pending` ended."""
+        now = self.clock.now
+        blocked = now - self.since_s
+        if blocked > 0:
+            totals = self.totals
+            if self.computing:
+                totals.compute_s += blocked
+            elif pending.action.__class__ is Sleep:
+                totals.sleep_s += blocked
+            else:
+                moving = min(now - pending.moved_s, blocked)
+                totals.communication_s += moving
+                totals.waiting_s += blocked - moving
+            self.since_s = now
+
+    def record(self, pending: Pending, kind: int, name: str) -> None:
+        """Add the spans of an action that ends now to the timeline, if there is one."""
+        rows = self.stage.rows
+        if rows is not None:
+            if pending.moved_s > pending.start_s:
+                rows += (pending.start_s, pending.moved_s, self.rank, WAIT, name)
+            rows += (pending.moved_s, self.clock.now, self.rank, kind, name)
+
+
+Handler: TypeAlias = Callable[[Actor, Any], object]

@@ -1,0 +1,220 @@
+"""Run a plan on a machine by discrete events.
+
+`execute` is the reference for every closed form: each rank's program is driven on a SimPy clock,
+the machine's devices and network say how long things take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import simpy
+
+from simulator.actions import Collective, Compute, Rank, Recv, Send, Sleep, Start, Wait
+from simulator.actor import Actor, Handler, Totals
+from simulator.computing import compute, sleep, start_compute, start_sleep
+from simulator.deadlocks import explain_deadlock
+from simulator.energy import Energy, exact_sum
+from simulator.errors import DeadlockError, InputError, UnreceivedMessageError
+from simulator.folding import Folding, choose_ranks, unfolded
+from simulator.mailbox import Mailbox, Sorting, recv, send, start_recv, start_send
+from simulator.meetings import Halls
+from simulator.outcome import Outcome
+from simulator.protocols import Machine, Placement, Plan
+from simulator.stage import Stage, UnfoldableError, ValuesByRank
+from simulator.timeline import Timeline
+from simulator.waiting import starting, wait
+from simulator.workload import Job
+
+
+def execute(
+    job: Job,
+    machine: Machine,
+    plan: Plan,
+    *,
+    record: bool = True,
+    fold: bool = True,
+    values: ValuesByRank | None = None,
+) -> Outcome:
+    """Run a job as a plan says on a machine, on the simulated clock.
+
+    Parameters
+    ----------
+    job : the works and buffers, and how many steps
+    machine : devices and network
+    plan : who does what in which order
+    record : whether to keep a timeline
+    fold : whether to simulate equal copies once; never done with values, nor where a program
+        receives from any rank
+    values : tensors by rank, for co-simulation: works are done on them when they start, messages
+        carry them
+
+    Raises
+    ------
+    InputError : if the plan places ranks on devices or threads that do not exist
+    ProgramError : DeadlockError, CollectiveMismatchError, BufferRaceError, UnreceivedMessageError,
+        or a program that yields what is no action
+    """
+    placement = place(plan, machine)
+    folding = _fold(plan, machine, placement, fold, values)
+    try:
+        return _Run(job, machine, plan, placement, folding, record, values).outcome()
+    except UnfoldableError as why:
+        every = unfolded(placement.size, str(why))
+        return _Run(job, machine, plan, placement, every, record, values).outcome()
+
+
+def place(plan: Plan, machine: Machine) -> Placement:
+    """Return where a plan puts its ranks, once it is checked that the machine has these places."""
+    for name in ("place", "program", "copies"):
+        if not callable(getattr(plan, name, None)):
+            raise InputError(f"a plan needs the methods place, program and copies; "
+                             f"{type(plan).__name__} has no {name}")  # fmt: skip
+    placement = plan.place(machine)
+    if not isinstance(placement, Placement):
+        raise InputError(f"{type(plan).__name__}.place must give a Placement; got {placement!r}")
+    count = len(machine.devices)
+    for rank, (device, threads) in enumerate(
+        zip(placement.devices, placement.threads, strict=True)
+    ):
+        if not 0 <= device < count:
+            raise InputError(f"rank {rank} is placed on device {device}; machine '{machine.name}' "
+                             f"has devices 0 to {count - 1}")  # fmt: skip
+        if not 1 <= threads <= machine.devices[device].max_threads:
+            raise InputError(f"rank {rank} wants {threads} threads on a device with "
+                             f"{machine.devices[device].max_threads}: "
+                             f"'{machine.devices[device].name}'")  # fmt: skip
+    return placement
+
+
+def _fold(
+    plan: Plan, machine: Machine, placement: Placement, wanted: bool, values: ValuesByRank | None
+) -> Folding:
+    if placement.size == 1:
+        return unfolded(1, "there is one")
+    if not wanted or values is not None:
+        return unfolded(placement.size, "folding is off" if values is None else "they hold values")
+    return choose_ranks(plan.copies(placement.size), machine, placement)
+
+
+class _Run:
+    """Set up a run, let it happen, and look what came out."""
+
+    def __init__(
+        self,
+        job: Job,
+        machine: Machine,
+        plan: Plan,
+        placement: Placement,
+        folding: Folding,
+        record: bool,
+        values: ValuesByRank | None,
+    ) -> None:
+        self.job, self.folding = job, folding
+        self.stage = stage = Stage(machine, placement, record, values)
+        stage.keeps_ends = job.steps > 1
+        stage.folded = folding.table is not None
+        self.actors = self._cast(placement)
+        self._play(plan, placement)
+
+    def _cast(self, placement: Placement) -> list[Actor]:
+        actors: list[Actor] = []
+        sorting = Sorting(self.stage.clock)
+        for column, copies in zip(self.folding.columns, self.folding.copies, strict=True):
+            peers: dict[int, Actor] = {}
+            for rank in column:
+                device, threads = placement.devices[rank], placement.threads[rank]
+                actor = Actor(Rank(rank, placement.size), self.stage, copies, device, threads)
+                actor.mailbox, actor.peers = Mailbox(actor, sorting), peers
+                peers[rank] = actor
+            actors += peers.values()
+        return actors
+
+    def _play(self, plan: Plan, placement: Placement) -> None:
+        stage = self.stage
+        halls = Halls(stage, self.folding.members(), placement.devices.__getitem__)
+        starters = {
+            Compute: start_compute, Collective: halls.start, Send: start_send, Recv: start_recv,
+            Sleep: start_sleep,
+        }  # fmt: skip
+        handlers: dict[type, Handler] = {
+            Compute: compute, Collective: halls.collective, Send: send, Recv: recv, Sleep: sleep,
+            Start: starting(starters), Wait: wait,
+        }  # fmt: skip
+        for actor in self.actors:
+            actor.begin(plan.program(Rank(actor.rank, placement.size), self.job), handlers)
+        step = stage.clock.step
+        try:
+            while stage.live:
+                step()
+        except simpy.core.EmptySchedule:
+            raise DeadlockError(explain_deadlock(self.actors)) from None
+
+    def outcome(self) -> Outcome:
+        """Return what came out."""
+        stage, time_s = self.stage, self.stage.clock.now
+        ranks = tuple(_closed(actor.totals, time_s) for actor in self.actors)
+        return Outcome(
+            time_s=time_s,
+            step_ends_s=_step_ends(self.actors, self.job.steps, time_s),
+            ranks=ranks,
+            size=self.folding.size,
+            collectives=stage.collectives,
+            energy=_energy(stage, time_s),
+            timeline=None if stage.rows is None else Timeline.from_rows(stage.rows),
+            dropped_messages=_dropped(self.actors),
+            folding=self.folding.told,
+        )
+
+
+def _closed(totals: Totals, time_s: float) -> Totals:
+    busy = totals.compute_s + totals.communication_s + totals.waiting_s + totals.sleep_s
+    totals.idle_s = max(0.0, time_s - busy)
+    return totals
+
+
+def _step_ends(actors: Sequence[Actor], steps: int, time_s: float) -> tuple[float, ...]:
+    """Return when the steps ended: see `Outcome.step_ends_s`."""
+    if steps == 1:
+        return (time_s,)
+    last = max(actors, key=lambda actor: actor.totals.end_s)
+    ends: dict[object, list[float]] = {}
+    for what, end_s in reversed(last.ends or ()):
+        ends.setdefault(what, []).append(end_s)
+    for times in ends.values():
+        each, rest = divmod(len(times), steps)
+        if not rest:
+            return tuple(reversed(times[::each]))
+    return ()
+
+
+def _energy(stage: Stage, time_s: float) -> Energy:
+    parts = [(stage.devices[i].energy(time_s), stage.copies[i]) for i in stage.devices]
+    if stage.fabric is not None:
+        parts.append((stage.fabric.energy(time_s), 1))
+    by_component: dict[str, list[tuple[float | None, int]]] = {}
+    for energy, copies in parts:
+        for name, joules in energy.components.items():
+            by_component.setdefault(name, []).append((joules, copies))
+    return Energy({name: _known_sum(terms) for name, terms in by_component.items()})
+
+
+def _known_sum(terms: Sequence[tuple[float | None, int]]) -> float | None:
+    known = [(joules, copies) for joules, copies in terms if joules is not None]
+    return exact_sum(known) if len(known) == len(terms) else None
+
+
+def _dropped(actors: Sequence[Actor]) -> int:
+    """Return how many messages came too late; raise if one came that nobody gave up on."""
+    dropped = 0
+    for actor in actors:
+        for source, channel in actor.mailbox.channels.items():
+            left = [*channel.waiting, *channel.flying]
+            if left and not actor.mailbox.timed_out:
+                first = left[0]
+                raise UnreceivedMessageError(
+                    f"rank {source} sent '{first.buffer.name}' to rank {actor.rank} at "
+                    f"{first.sent_s} s, and it was never received ({len(left)} such from this rank)"
+                )
+            dropped += len(left) * actor.copies
+    return dropped

@@ -1,0 +1,339 @@
+"""Carry out Send and Recv: messages between two ranks.
+
+A *parcel* is a message on its way. A *channel* leads from one rank to another and keeps the order
+in which its parcels were sent. A *mailbox* holds what has arrived at a rank and the receives that
+wait for it.
+
+Messages of one instant are delivered to a receive from ANY in the order (time rounded to 1 ns,
+source, sequence). So such a receive takes what arrives in the current nanosecond only when nothing
+else can happen in it: it waits for a late event at the same time, the *sorting*.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from heapq import heapify, heappop, heappush
+from typing import TypeAlias
+
+import simpy
+
+from simulator.actions import ANY, Message, Recv, Send
+from simulator.actor import BLOCKED, Actor, Pending
+from simulator.computing import when
+from simulator.errors import InputError, ProgramError
+from simulator.races import check, claim
+from simulator.stage import UnfoldableError
+from simulator.timeline import SPAN_CODES
+from simulator.workload import Buffer
+
+SEND, RECV = SPAN_CODES["send"], SPAN_CODES["recv"]
+AFTER_ALL = simpy.events.EventPriority(2)
+"""Priority of the sorting: after all else of the same instant (SimPy's normal priority is 1)."""
+AT_LAST = simpy.events.EventPriority(3)
+"""Priority of a timeout: a message of the same instant is still in time."""
+NANOSECONDS = 1e9
+
+
+class Parcel:
+    """Be a message on its way.
+
+    Parameters
+    ----------
+    channel : where it travels
+    sequence : how many messages its source had sent before
+    buffer : what was sent
+    payload : a copy of the buffer's contents; None where only sizes are simulated
+    pending : the send, where the program may wait for its delivery
+    """
+
+    __slots__ = (
+        "arrived", "arrived_s", "buffer", "channel", "payload", "pending", "sent_s", "sequence",
+        "taken",
+    )  # fmt: skip
+
+    def __init__(self, channel: Channel, buffer: Buffer, pending: Pending | None) -> None:
+        source = channel.source
+        self.channel, self.buffer, self.pending = channel, buffer, pending
+        self.payload = None if source.values is None else source.values.read(buffer.name)
+        self.sequence = source.totals.sent_messages
+        self.sent_s = self.arrived_s = source.clock.now
+        self.arrived = self.taken = False
+
+
+class Channel:
+    """Lead from one rank to another."""
+
+    __slots__ = ("flying", "receivers", "source", "target", "waiting")
+
+    def __init__(self, source: Actor, target: Actor) -> None:
+        self.source, self.target = source, target
+        self.flying: deque[Parcel] = deque()
+        self.waiting: deque[Parcel] = deque()
+        self.receivers: deque[Pending] = deque()
+
+
+Order: TypeAlias = tuple[int, int, int, Parcel]
+
+
+class Mailbox:
+    """Hold what has arrived at a rank and the receives from any rank that wait.
+
+    Parameters
+    ----------
+    actor : whose it is
+    sorting : the mailboxes to look through at the end of this instant, shared by all ranks
+    """
+
+    __slots__ = ("actor", "channels", "heap", "receivers", "sorting", "timed_out")
+
+    def __init__(self, actor: Actor, sorting: Sorting) -> None:
+        self.actor, self.sorting = actor, sorting
+        self.channels: dict[int, Channel] = {}
+        self.receivers: deque[Pending] = deque()
+        self.heap: list[Order] | None = None
+        self.timed_out = 0
+
+    def channel(self, source: int) -> Channel:
+        """Return the channel from a rank."""
+        if source not in self.channels:
+            peer = self.actor.peers.get(source)
+            if peer is None:
+                raise _no_such_peer(self.actor, source)
+            self.channels[source] = peer.outbox[self.actor.rank] = Channel(peer, self.actor)
+        return self.channels[source]
+
+    def arrive(self, parcel: Parcel) -> None:
+        """Hand a parcel to a receive from its source, else keep it for whoever asks."""
+        channel = parcel.channel
+        if channel.receivers:
+            receive(channel.receivers.popleft(), parcel)
+            return
+        channel.waiting.append(parcel)
+        parcel.arrived_s = self.actor.clock.now
+        if self.heap is not None:
+            heappush(self.heap, _order(parcel))
+            if self.receivers:
+                self.sorting.ask(self)
+
+    def first(self) -> Parcel | None:
+        """Return the first message for a receive from any rank, or None."""
+        if self.heap is None:
+            kept = (parcel for channel in self.channels.values() for parcel in channel.waiting)
+            self.heap = [_order(parcel) for parcel in kept]
+            heapify(self.heap)
+        while self.heap and self.heap[0][3].taken:
+            heappop(self.heap)
+        return self.heap[0][3] if self.heap else None
+
+    def sort(self) -> None:
+        """Hand what has arrived to the receives from any rank."""
+        while self.receivers and (parcel := self.first()) is not None:
+            parcel.channel.waiting.popleft()
+            receive(self.receivers.popleft(), parcel)
+
+
+def _order(parcel: Parcel) -> Order:
+    return (tick(parcel.arrived_s), parcel.channel.source.rank, parcel.sequence, parcel)
+
+
+class Sorting:
+    """Be the event at the end of an instant in which the mailboxes that ask are sorted."""
+
+    __slots__ = ("asked", "clock")
+
+    def __init__(self, clock: simpy.Environment) -> None:
+        self.clock = clock
+        self.asked: dict[int, Mailbox] = {}
+
+    def ask(self, mailbox: Mailbox) -> None:
+        """Have a mailbox sorted at the end of this instant."""
+        if not self.asked:
+            self._schedule(0.0)
+        self.asked[mailbox.actor.rank] = mailbox
+
+    def _schedule(self, delay_s: float) -> None:
+        at_end(self.clock, delay_s, AFTER_ALL, self._sort)
+
+    def _sort(self, _: simpy.Event) -> None:
+        now, upcoming = self.clock.now, self.clock.peek()
+        if now < upcoming < now + 1 / NANOSECONDS and tick(upcoming) == tick(now):
+            self._schedule(upcoming - now)
+            return
+        asked, self.asked = self.asked, {}
+        for rank in sorted(asked):
+            asked[rank].sort()
+
+
+def at_end(
+    clock: simpy.Environment,
+    delay_s: float,
+    priority: simpy.events.EventPriority,
+    callback: Callable[[simpy.Event], None],
+) -> None:
+    """Call back after a delay, later than what happens at the same time with lower priority."""
+    event = simpy.Event(clock)
+    event._ok, event._value = True, None
+    event.callbacks.append(callback)
+    clock.schedule(event, priority, delay_s)
+
+
+def tick(time_s: float) -> int:
+    """Return a time in whole nanoseconds.
+
+    >>> tick(1.5e-6)
+    1500
+    """
+    return round(time_s * NANOSECONDS)
+
+
+def send(actor: Actor, action: Send) -> None:
+    """Send a copy of a buffer and go on."""
+    if actor.uses:
+        check(actor, action)
+    dispatch(actor, action, None)
+
+
+def start_send(pending: Pending) -> None:
+    """Send a copy of a buffer; the program may wait for its delivery."""
+    actor, action = pending.actor, pending.action
+    if actor.uses:
+        check(actor, action)
+    dispatch(actor, action, pending)
+
+
+def dispatch(actor: Actor, action: Send, pending: Pending | None) -> None:
+    """Put a copy of a buffer on its way."""
+    channel = actor.outbox.get(action.to) or _open_channel(actor, action.to)
+    buffer, totals, stage = action.buffer, actor.totals, actor.stage
+    parcel = Parcel(channel, buffer, pending)
+    totals.sent_messages += 1
+    totals.sent_bytes += buffer.nbytes
+    channel.flying.append(parcel)
+    src, dst = actor.device_index, channel.target.device_index
+    if channel.target is actor:
+        deliver(parcel)
+        return
+    if src == dst:
+        at_end(actor.clock, 0.0, simpy.events.NORMAL, lambda _: deliver(parcel))
+        return
+    if stage.fabric is None:
+        raise no_network(stage.machine.name, f"rank {actor.rank} sends to rank {action.to}")
+    event = stage.fabric.transfer(src, dst, buffer.nbytes, actor.copies)
+    when(event, lambda _: deliver(parcel))
+
+
+def _open_channel(actor: Actor, to: int) -> Channel:
+    peer = actor.peers.get(to)
+    if peer is None:
+        raise _no_such_peer(actor, to)
+    channel: Channel = peer.mailbox.channel(actor.rank)
+    return channel
+
+
+def _no_such_peer(actor: Actor, other: int) -> ProgramError:
+    return ProgramError(f"rank {actor.rank} exchanges messages with rank {other}, which is not one "
+                        f"of its {len(actor.peers)} peers; messages stay within a copy of the "
+                        "plan's `copies`")  # fmt: skip
+
+
+def no_network(machine: str, what: str) -> InputError:
+    """Return the error of communicating between devices that nothing connects."""
+    return InputError(f"machine '{machine}' has no network, but {what} on another device")
+
+
+def deliver(parcel: Parcel) -> None:
+    """Note that a parcel has come through; it arrives after those sent before it."""
+    channel = parcel.channel
+    parcel.arrived = True
+    flying = channel.flying
+    while flying and flying[0].arrived:
+        first = flying.popleft()
+        if first.pending is not None:
+            _end_send(first)
+        channel.target.mailbox.arrive(first)
+
+
+def _end_send(parcel: Parcel) -> None:
+    pending = parcel.pending
+    assert pending is not None
+    pending.actor.record(pending, SEND, parcel.buffer.name)
+    pending.finish(None)
+
+
+def recv(actor: Actor, action: Recv) -> object:
+    """Take a message that has arrived, or wait for one."""
+    if actor.uses:
+        check(actor, action)
+    pending = actor.block(action)
+    pending.awaited = False
+    expect(pending)
+    if pending.done:
+        return pending.result
+    pending.awaited = True
+    return BLOCKED
+
+
+def start_recv(pending: Pending) -> None:
+    """Begin a receive that the program may wait for later."""
+    claim(pending)
+    expect(pending)
+
+
+def expect(pending: Pending) -> None:
+    """Take a message that has arrived, or stand in line for one."""
+    action: Recv = pending.action
+    mailbox: Mailbox = pending.actor.mailbox
+    if action.source == ANY:
+        if pending.actor.stage.folded:
+            raise UnfoldableError("a rank receives from any rank")
+        parcel = mailbox.first()
+        if parcel is not None and tick(parcel.arrived_s) < tick(pending.start_s):
+            parcel.channel.waiting.popleft()
+            receive(pending, parcel)
+            return
+        line = mailbox.receivers
+        if parcel is not None:
+            mailbox.sorting.ask(mailbox)
+    else:
+        channel = mailbox.channels.get(action.source) or mailbox.channel(action.source)
+        if channel.waiting:
+            receive(pending, channel.waiting.popleft())
+            return
+        line = channel.receivers
+    line.append(pending)
+    if action.timeout_s is not None:
+        expire = partial(_expire, pending, line, pending.actor.ticket)
+        at_end(pending.actor.clock, action.timeout_s, AT_LAST, expire)
+
+
+def _expire(pending: Pending, line: deque[Pending], ticket: int, _: simpy.Event) -> None:
+    actor = pending.actor
+    stale = pending is actor.foreground and ticket != actor.ticket
+    if stale or pending not in line:
+        return
+    line.remove(pending)
+    actor.mailbox.timed_out += 1
+    pending.moved_s = actor.clock.now
+    pending.finish(None)
+
+
+def receive(pending: Pending, parcel: Parcel) -> None:
+    """Give a parcel to a receive."""
+    actor, action = pending.actor, pending.action
+    buffer: Buffer = action.buffer
+    if parcel.buffer.nbytes > buffer.nbytes:
+        raise ProgramError(
+            f"rank {actor.rank} receives '{parcel.buffer.name}' of {parcel.buffer.nbytes} B from "
+            f"rank {parcel.channel.source.rank} into '{buffer.name}' of {buffer.nbytes} B"
+        )
+    parcel.taken = True
+    totals = actor.totals
+    totals.received_messages += 1
+    totals.received_bytes += parcel.buffer.nbytes
+    if actor.values is not None:
+        actor.values.write(buffer.name, parcel.payload)
+    pending.moved_s = max(pending.start_s, parcel.sent_s)
+    actor.record(pending, RECV, buffer.name)
+    pending.finish(Message(parcel.channel.source.rank, parcel.buffer))

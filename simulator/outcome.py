@@ -1,0 +1,54 @@
+"""Say what came out of one simulated run, as the engine saw it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from simulator.actor import Totals
+from simulator.energy import Energy, exact_sum
+from simulator.stage import CollectiveTotal
+from simulator.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """Hold what came out of one simulated run.
+
+    Parameters
+    ----------
+    time_s : from the start to the end of the last program and of all it started, seconds
+    step_ends_s : when each of the job's steps ended on the rank that finished last, seconds: the
+        times at which what that rank completed last recurs; empty where nothing recurs as often
+        as there are steps
+    ranks : what each simulated rank did; with folding each stands for `copies` ranks
+    size : the number of ranks
+    collectives : how many, by kind
+    energy : of all devices used and of the network
+    timeline : None where none was recorded
+    dropped_messages : that came after their receiver had given up
+    folding : how many ranks were simulated, and why all where all were
+    """
+
+    time_s: float
+    step_ends_s: tuple[float, ...]
+    ranks: tuple[Totals, ...]
+    size: int
+    collectives: Mapping[str, CollectiveTotal]
+    energy: Energy
+    timeline: Timeline | None
+    dropped_messages: int
+    folding: str
+
+    def total(self, name: str) -> float:
+        """Return the sum over all ranks of one of the numbers of `Totals`, rounded once."""
+        return exact_sum((getattr(rank, name), rank.copies) for rank in self.ranks)
+
+    def mean(self, name: str) -> float:
+        """Return the mean over all ranks of one of the numbers of `Totals`."""
+        return self.total(name) / self.size
+
+    @property
+    def simulated(self) -> int:
+        """Return the number of ranks that were simulated; the others are equal to these."""
+        return len(self.ranks)

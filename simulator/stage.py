@@ -1,0 +1,81 @@
+"""Hold what the ranks of one simulated run share: the clock, what is open on it, the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from simulator.protocols import Clock, Machine, OpenDevice, Placement, Values
+from simulator.timeline import Row
+
+ValuesByRank: TypeAlias = Sequence[Values] | Mapping[int, Values]
+
+
+class UnfoldableError(Exception):
+    """Say that a run must simulate every rank after all; never leaves the engine."""
+
+
+@dataclass(slots=True)
+class CollectiveTotal:
+    """Count the collectives of one kind.
+
+    Parameters
+    ----------
+    calls : how many were done; one for a whole group
+    nbytes : the sum of their buffers' sizes, one rank's buffer for a whole group, bytes
+    """
+
+    calls: int = 0
+    nbytes: float = 0.0
+
+
+class Stage:
+    """Be where a run takes place.
+
+    Parameters
+    ----------
+    machine : devices and the network between them
+    placement : where each rank runs
+    record : whether to keep a timeline
+    values : tensors by rank, for co-simulation
+    """
+
+    __slots__ = (
+        "clock", "collectives", "copies", "devices", "fabric", "folded", "keeps_ends", "live",
+        "machine", "rows", "values",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        machine: Machine,
+        placement: Placement,
+        record: bool,
+        values: ValuesByRank | None,
+    ) -> None:
+        self.clock = Clock()
+        self.machine = machine
+        network = machine.network
+        self.fabric = None if network is None else network.open(self.clock, placement)
+        self.rows: list[Row] | None = [] if record else None
+        self.values = values
+        self.live = 0
+        self.keeps_ends = self.folded = False
+        self.collectives: dict[str, CollectiveTotal] = {}
+        self.devices: dict[int, OpenDevice] = {}
+        self.copies: dict[int, int] = {}
+
+    def device(self, index: int, copies: int) -> OpenDevice:
+        """Return the open device of this index, which stands for so many equal ones."""
+        if index not in self.devices:
+            self.devices[index] = self.machine.devices[index].open(self.clock)
+            self.copies[index] = copies
+        return self.devices[index]
+
+    def count_collective(self, kind: str, nbytes: float, copies: int) -> None:
+        """Add a collective, done in so many equal copies, to the totals."""
+        total = self.collectives.get(kind)
+        if total is None:
+            total = self.collectives[kind] = CollectiveTotal()
+        total.calls += copies
+        total.nbytes += nbytes * copies
