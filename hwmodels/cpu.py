@@ -1,75 +1,73 @@
 """Model a multicore CPU: the time of each op, alone on the machine, by arrays.
 
 The time of an op is: dispatch (one thread), fork and join of its team, and the longer of computing
-and moving its data. `hwmodels.open_cpu` does the same by events, where works compete.
+and moving its data (`hwmodels.profile`). `hwmodels.open_cpu` does the same by events, where works
+compete.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from hwmodels.cpu_cost import CpuRates, OpCost, op_costs
-from hwmodels.cpu_rates import datasheet_rates, rates_of, scaled_rates
+from hwmodels.cpu_rates import RESOURCES, rates_for, with_more
 from hwmodels.multicore import Cores, cores_of
 from hwmodels.open_cpu import OpenCpu
 from hwmodels.power import CpuPower, power_of
 from hwmodels.profile import Profile, profile_of
 from hwmodels.spec import Spec
+from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray, Graph
 from simulator.protocols import Clock
+from simulator.source import Source
 
 
-@dataclass(frozen=True, eq=False)
+def cpu_of(spec: Spec) -> Cpu:
+    """Return the model of a CPU of which this is known.
+
+    >>> from hwmodels.devices import find_spec
+    >>> cpu_of(find_spec("raspberry-pi-4")).max_threads
+    4
+    """
+    return Cpu(spec=spec, rates=rates_for(spec), cores=cores_of(spec), power=power_of(spec))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Cpu:
-    """Be a CPU with what is known of it.
+    """Be a multicore CPU; `cpu_of` makes one.
 
     Parameters
     ----------
     spec : fields with sources, and the calibration where there is one
-
-    >>> from hwmodels.devices import find_spec
-    >>> Cpu(find_spec("raspberry-pi-4")).max_threads
-    4
+    rates : of one thread
+    cores : what the threads share
+    power : what it draws
+    more : how many times there is of each of `resources`, where it is not once
     """
 
     spec: Spec
+    rates: CpuRates
+    cores: Cores
+    power: CpuPower
+    more: Mapping[str, float] = field(default_factory=dict)
     _costs: WeakKeyDictionary[Graph, OpCost] = field(
-        default_factory=WeakKeyDictionary, repr=False
+        default_factory=WeakKeyDictionary, repr=False, init=False
     )
     _profiles: WeakKeyDictionary[Graph, dict[int, Profile]] = field(
-        default_factory=WeakKeyDictionary, repr=False
+        default_factory=WeakKeyDictionary, repr=False, init=False
     )
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (Cpu, (self.spec,))
+        return (_again, (self.spec, self.rates, self.cores, self.power, dict(self.more)))
 
     @property
     def name(self) -> str:
         """Return the name in the catalog."""
         return self.spec.name
-
-    @cached_property
-    def cores(self) -> Cores:
-        """Return what the threads share."""
-        return cores_of(self.spec)
-
-    @cached_property
-    def power(self) -> CpuPower:
-        """Return what the CPU draws."""
-        return power_of(self.spec)
-
-    @cached_property
-    def rates(self) -> CpuRates:
-        """Return the rates of one thread, for this CPU."""
-        calibration = self.spec.calibration
-        if calibration is None:
-            return datasheet_rates(self.spec)
-        return scaled_rates(rates_of(calibration), self.spec.values, calibration.reference)
 
     @property
     def max_threads(self) -> int:
@@ -80,6 +78,52 @@ class Cpu:
     def memory_bytes(self) -> float | None:
         """Return the size of the memory, bytes; None where unknown."""
         return self.spec.number("memory.size_bytes")
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return where the numbers come from, each once."""
+        calibration = self.spec.calibration
+        fitted = () if calibration is None else (calibration.source,)
+        return tuple(dict.fromkeys((*fitted, *self.spec.sources.values())))
+
+    @property
+    def error_ratio(self) -> tuple[float, float] | None:
+        """Return the 5 % and 95 % quantiles of measured over predicted time of whole runs."""
+        calibration = self.spec.calibration
+        return None if calibration is None else calibration.error_ratio
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Return what can bind a run."""
+        return RESOURCES
+
+    def scaled(self, resource: str, factor: float) -> Cpu:
+        """Return the CPU with so many times of a resource.
+
+        Raises
+        ------
+        InputError : no such resource, or a factor that is not positive
+        """
+        if resource not in RESOURCES:
+            raise UnknownNameError("resource", resource, RESOURCES, f"device '{self.name}'")
+        if not 0 < factor < float("inf"):
+            raise InputError(f"{resource} of '{self.name}': expected a positive factor, "
+                             f"got {factor}")  # fmt: skip
+        more = {**self.more, resource: self.more.get(resource, 1.0) * factor}
+        link = factor if resource == "memory.bandwidth" else 1.0
+        cores = replace(self.cores, link_bytes_per_s=self.cores.link_bytes_per_s * link)
+        rates = with_more(self.rates, resource, factor)
+        return replace(self, rates=rates, cores=cores, more=more)
+
+    def drawn(self, seed: int) -> Cpu:
+        """Return the CPU with its calibrated numbers drawn from their spreads."""
+        calibration = self.spec.calibration
+        if calibration is None:
+            return self
+        rates = rates_for(self.spec.replaced(calibration=calibration.drawn(seed)))
+        for resource, factor in self.more.items():
+            rates = with_more(rates, resource, factor)
+        return replace(self, rates=rates)
 
     def profile(self, graph: Graph, threads: int) -> Profile:
         """Return how the graph runs alone on so many threads; computed once for both.
@@ -131,3 +175,9 @@ class Cpu:
     def open(self, clock: Clock) -> OpenCpu:
         """Return the CPU in use on a clock."""
         return OpenCpu(self, clock)
+
+
+def _again(
+    spec: Spec, rates: CpuRates, cores: Cores, power: CpuPower, more: Mapping[str, float]
+) -> Cpu:
+    return Cpu(spec=spec, rates=rates, cores=cores, power=power, more=more)

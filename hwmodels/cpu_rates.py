@@ -22,6 +22,9 @@ from simulator.ops import DTYPE_BYTES, KINDS
 FLOP_KINDS = ("gemm", "sparse_gemm", "conv2d", "depthwise_conv2d", "attention", "rnn")
 """Kinds of op whose rate counts operations; the others' counts elements."""
 
+RESOURCES = ("arithmetic", "cache.bandwidth", "memory.bandwidth", "dispatch")
+"""What can bind a graph on a CPU; no two of them speed up the same thing."""
+
 
 def numbers_of(rates: CpuRates, spreads: Mapping[str, float] | None = None) -> dict[str, Number]:
     """Return all numbers of the rates by dotted name, as a calibration stores them.
@@ -84,6 +87,44 @@ def _tree(flat: Mapping[str, float]) -> dict[str, Any]:
 def _level(name: str, numbers: Mapping[str, float]) -> Level:
     known = {"capacity_bytes": np.inf, **numbers}
     return Level(name=name, **known)
+
+
+def rates_for(spec: Spec) -> CpuRates:
+    """Return the rates of one thread of this CPU.
+
+    Raises
+    ------
+    InputError : the calibration is not of a CPU
+    """
+    calibration = spec.calibration
+    if calibration is None:
+        return datasheet_rates(spec)
+    return scaled_rates(rates_of(calibration), spec.values, calibration.reference)
+
+
+def with_more(rates: CpuRates, resource: str, factor: float) -> CpuRates:
+    """Return the rates with so many times of one of `RESOURCES`."""
+    if resource == "arithmetic":
+        quicker = {key: replace(rate, rate_per_s=rate.rate_per_s * factor)
+                   for key, rate in rates.families.items()}  # fmt: skip
+        return replace(rates, families=quicker)
+    if resource == "dispatch":
+        quicker = {key: replace(rate, dispatch_s=rate.dispatch_s / factor)
+                   for key, rate in rates.families.items()}  # fmt: skip
+        return replace(rates, families=quicker, fork_s=rates.fork_s / factor,
+                       fork_per_thread_s=rates.fork_per_thread_s / factor)  # fmt: skip
+    *caches, memory = rates.levels
+    if resource == "memory.bandwidth":
+        return replace(rates, levels=(*caches, _wider(memory, factor)))
+    return replace(rates, levels=(*(_wider(cache, factor) for cache in caches), memory))
+
+
+def _wider(level: Level, factor: float) -> Level:
+    return replace(
+        level,
+        bandwidth_bytes_per_s=level.bandwidth_bytes_per_s * factor,
+        shared_bytes_per_s=level.shared_bytes_per_s * factor,
+    )
 
 
 def datasheet_rates(spec: Spec) -> CpuRates:

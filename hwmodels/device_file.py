@@ -1,4 +1,4 @@
-"""Read and write device files: TOML with a source on every number.
+"""Read device files: TOML with a source on every number.
 
     kind = "cpu"
     title = "Raspberry Pi 4 Model B"
@@ -153,8 +153,8 @@ def _sources(reader: _Reader, raw: Mapping[str, Any]) -> dict[str, Source]:
         if kind not in _SOURCE_KINDS:
             raise reader.error(f"{where}kind", f"expected one of {', '.join(_SOURCE_KINDS)}, "
                                                f"got '{kind}'")  # fmt: skip
-        licence = "" if kind in ("estimate", "user") else reader.needed_text(
-            table, "licence", where)  # fmt: skip
+        needed = kind in ("datasheet", "measured")
+        licence = (reader.needed_text if needed else reader.text)(table, "licence", where)
         text = reader.needed_text(table, "text", where)
         sources[name] = Source(text, licence, kind)
     return sources

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from hwmodels.device_file import read_spec
 from hwmodels.home import home
 from hwmodels.spec import Spec
-from simulator.errors import FileError, UnknownNameError
+from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.protocols import Device
 
 _CATALOG = Path(__file__).parent / "catalog"
@@ -94,15 +94,38 @@ def find_device(name: str | Path, *overlays: str | Path) -> Device:
     return device_from(find_spec(name, *overlays))
 
 
+def with_fields(device: Device, changes: Mapping[str, object]) -> Device:
+    """Return a device with other values of some fields, by dotted key.
+
+    Parameters
+    ----------
+    device : made by `find_device`
+    changes : numbers in inside units, or quantities ("204 GB/s")
+
+    Raises
+    ------
+    UnknownNameError : a key that a device of this kind does not have
+    InputError : a value that is impossible, alone or beside the others
+
+    >>> more = with_fields(find_device("raspberry-pi-4"), {"cores": 8, "clock.boost_hz": "2 GHz"})
+    >>> more.max_threads
+    8
+    """
+    spec = getattr(device, "spec", None)
+    if not isinstance(spec, Spec):
+        raise InputError(f"device '{device.name}' has no fields that could be changed")
+    return device_from(spec.with_fields(changes))
+
+
 def device_from(spec: Spec) -> Device:
     """Return the model of a device of which this is known."""
     return _MODELS[spec.kind]()(spec)
 
 
 def _cpu() -> Callable[[Spec], Device]:
-    from hwmodels.cpu import Cpu
+    from hwmodels.cpu import cpu_of
 
-    return Cpu
+    return cpu_of
 
 
 _MODELS: Mapping[str, Callable[[], Callable[[Spec], Device]]] = MappingProxyType({"cpu": _cpu})

@@ -6,6 +6,7 @@ numbers of a `Calibration` (fitted to measurements, each with its spread).
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -32,11 +33,6 @@ class Number:
 
     value: float
     spread: float = 0.0
-
-    def drawn(self, name: str, seed: int) -> Number:
-        """Return a draw from the spread; equal names and seeds draw equal errors."""
-        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        return Number(self.value * float(np.exp(self.spread * rng.standard_normal())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,8 +64,17 @@ class Calibration:
     reference_architecture: str = ""
 
     def drawn(self, seed: int) -> Calibration:
-        """Return the calibration with each number drawn from its spread."""
-        drawn = {name: number.drawn(name, seed) for name, number in self.numbers.items()}
+        """Return the calibration with each number drawn from its spread (log-normal).
+
+        Equal seeds draw equal errors for calibrations of one and the same machine.
+        """
+        names = sorted(self.numbers)
+        machine = zlib.crc32(f"{self.reference_name} {self.date}".encode())
+        errors = np.random.default_rng([seed, machine]).standard_normal(len(names))
+        drawn = {
+            name: Number(self.numbers[name].value * math.exp(self.numbers[name].spread * error))
+            for name, error in zip(names, errors.tolist(), strict=True)
+        }
         return replace(self, numbers=drawn)
 
     @property
