@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import simpy
 
@@ -90,10 +90,10 @@ class Calibrated(Protocol):
     def resources(self) -> tuple[str, ...]:
         """Return what can bind a run: dotted names of fields, such as "memory.bandwidth"."""
 
-    def scaled(self, resource: str, factor: float) -> Device:
+    def scaled(self, resource: str, factor: float) -> Self:
         """Return the device with so many times of a resource."""
 
-    def drawn(self, seed: int) -> Device:
+    def drawn(self, seed: int) -> Self:
         """Return the device with its calibrated numbers drawn from their spreads.
 
         Equal seeds draw equal errors for numbers that two devices share.

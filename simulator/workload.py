@@ -74,7 +74,7 @@ class Gradient:
     op: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Workload:
     """Describe one step of a workload, torch-free.
 

@@ -1,0 +1,208 @@
+"""Hold what a simulated run gave: times, shares, energy, memory, and how wrong they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+from simulator.bill import Bill
+from simulator.energy import Energy
+from simulator.errors import InputError, UnknownNameError
+from simulator.protocols import Machine, Placement, Plan
+from simulator.source import Source
+from simulator.timeline import Timeline
+from simulator.units import dimension_of, format_quantity
+from simulator.workload import Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Be the result of simulating a workload on a machine under a plan.
+
+    Parameters
+    ----------
+    workload, machine, plan, placement : what ran where; kept so that the run can be repeated
+    steps, seed : as given
+    time_s : the whole run, seconds
+    step_time_s : one step, the median after warm-up, seconds
+    samples_per_step : over all ranks
+    compute_share, communication_share, idle_share : parts of the ranks' time that was computing,
+        waiting for communication, and neither; they add up to 1
+    overhead_share : the part of the ranks' time that was dispatch, fork and barrier (inside
+        `compute_share`); None where the device does not say
+    energy : of the whole run, by component
+    peak_memory : of one rank, bytes by component
+    peak_power_w : of all devices, watts; None where unknown
+    interval : 5 % and 95 % quantile of the step time, seconds; None where no error is known
+    baseline : what `speedup` refers to
+    baseline_throughput : samples/s of it
+    timeline : spans of all simulated ranks; None where not recorded
+    bill : of the whole job; None where no length is given
+    sources : where the numbers come from
+    notes : what the reader must know (folding, borrowed calibration ...)
+    """
+
+    workload: Workload
+    machine: Machine
+    plan: Plan
+    placement: Placement
+    steps: int
+    seed: int
+    time_s: float
+    step_time_s: float
+    samples_per_step: float
+    compute_share: float
+    communication_share: float
+    idle_share: float
+    overhead_share: float | None
+    energy: Energy
+    peak_memory: Mapping[str, float]
+    peak_power_w: float | None
+    interval: tuple[float, float] | None
+    baseline: str
+    baseline_throughput: float
+    timeline: Timeline | None = field(default=None, repr=False)
+    bill: Bill | None = None
+    sources: tuple[Source, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def throughput(self) -> float:
+        """Return samples per second."""
+        return self.samples_per_step / self.step_time_s
+
+    @property
+    def speedup(self) -> float:
+        """Return the throughput over that of the baseline."""
+        return self.throughput / self.baseline_throughput
+
+    @property
+    def efficiency(self) -> float:
+        """Return the speedup over the number of devices (or threads of the one device)."""
+        devices = len(set(self.placement.devices))
+        return self.speedup / (devices if devices > 1 else sum(self.placement.threads))
+
+    @property
+    def energy_j(self) -> float | None:
+        """Return the energy of the whole run, joules; None where a part is unknown."""
+        return self.energy.total_j
+
+    @property
+    def mean_power_w(self) -> float | None:
+        """Return energy over time, watts; None where unknown."""
+        return None if self.energy_j is None else self.energy_j / self.time_s
+
+    @property
+    def energy_per_sample_j(self) -> float | None:
+        """Return the energy of one sample, joules; None where unknown."""
+        if self.energy_j is None:
+            return None
+        return self.energy_j / (self.samples_per_step * self.steps)
+
+    @property
+    def peak_memory_bytes(self) -> float:
+        """Return the memory that one rank needs, bytes."""
+        return self.peak_memory.get("total", 0.0)
+
+    @property
+    def cost(self) -> float | None:
+        """Return the money of the whole job; None where no price is known."""
+        return None if self.bill is None else self.bill.money
+
+    @cached_property
+    def metrics(self) -> Mapping[str, float | None]:
+        """Return every figure by its dotted name; None where unknown."""
+        found: dict[str, float | None] = {name: getattr(self, name) for name in METRICS}
+        found |= {f"energy.{n}_j": joules for n, joules in self.energy.components.items()}
+        found |= {f"memory.{n}_bytes": size for n, size in self.peak_memory.items()}
+        if self.bill is not None:
+            found |= {f"job.{f.name}": getattr(self.bill, f.name) for f in fields(self.bill)}
+        return found
+
+    def metric(self, name: str) -> float | None:
+        """Return one figure by its dotted name, such as "energy.idle_j".
+
+        Raises
+        ------
+        UnknownNameError : no such figure
+        """
+        if name not in self.metrics:
+            raise UnknownNameError("metric", name, self.metrics, "a run")
+        return self.metrics[name]
+
+    def bounds(self, name: str) -> tuple[float, float] | None:
+        """Return the 90 % interval of a figure that follows the step time; None for others."""
+        if self.interval is None:
+            return None
+        low, high = (end / self.step_time_s for end in self.interval)
+        value = self.metric(name)
+        if value is None:
+            return None
+        if name in ("step_time_s", "time_s"):
+            return value * low, value * high
+        return (value / high, value / low) if name == "throughput" else None
+
+    def __str__(self) -> str:
+        width = max(map(len, self.metrics))
+        title = f"{self.workload.name} on {self.machine.name}, {self._plan_name}"
+        lines = [title, *(f"  {n:<{width}}  {self.shown(n)}" for n in self.metrics)]
+        lines.append(f"  {'baseline':<{width}}  {self.baseline}")
+        lines += [f"  note: {note}" for note in self.notes]
+        lines += [f"  source: {source.text}" for source in self.sources]
+        return "\n".join(lines)
+
+    @property
+    def _plan_name(self) -> str:
+        ranks, threads = self.placement.size, max(self.placement.threads)
+        shape = f"{ranks} rank{'s' * (ranks > 1)} of {threads} thread{'s' * (threads > 1)}"
+        return f"plan {type(self.plan).__name__}, {shape}"
+
+    def shown(self, name: str) -> str:
+        """Return a figure as a person would write it, with its interval."""
+        bounds = self.bounds(name)
+        text = show_metric(name, self.metric(name))
+        if bounds is None:
+            return text
+        return f"{text}   90 %: {show_metric(name, bounds[0])} to {show_metric(name, bounds[1])}"
+
+
+METRICS = (
+    "time_s", "step_time_s", "throughput", "speedup", "efficiency", "compute_share",
+    "communication_share", "idle_share", "overhead_share", "energy_j", "energy_per_sample_j",
+    "mean_power_w", "peak_power_w", "peak_memory_bytes", "cost",
+)  # fmt: skip
+"""The figures that every run has."""
+
+
+def show_metric(name: str, value: float | None) -> str:
+    """Return a figure with the unit that its name states.
+
+    >>> show_metric("step_time_s", 0.0123), show_metric("idle_share", 0.25)
+    ('12.3 ms', '25.0 %')
+    >>> show_metric("energy_j", None)
+    'unknown'
+    """
+    if value is None:
+        return "unknown"
+    dimension = dimension_of(name)
+    if dimension is not None:
+        return format_quantity(value, dimension)
+    if name.endswith("_share"):
+        return f"{100 * value:.1f} %"
+    return f"{value:.4g} samples/s" if name == "throughput" else f"{value:.4g}"
+
+
+def need(run: Run, name: str) -> float:
+    """Return a figure that must be known.
+
+    Raises
+    ------
+    InputError : the figure is unknown
+    """
+    value: Any = run.metric(name)
+    if value is None:
+        raise InputError(f"{name} of {run.workload.name} on {run.machine.name} is unknown: "
+                         "the device's file has no sourced number for it")  # fmt: skip
+    return float(value)

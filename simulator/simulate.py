@@ -1,0 +1,170 @@
+"""Simulate a workload on a machine under a plan."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections import Counter
+
+from simulator.bill import Tariff
+from simulator.engine import execute, place
+from simulator.errors import DoesNotFitError, InputError
+from simulator.memory import peak_memory
+from simulator.outcome import Outcome
+from simulator.protocols import Calibrated, Device, Machine, Placement, Plan
+from simulator.run import Run
+from simulator.source import Source
+from simulator.units import format_quantity
+from simulator.workload import Job, Workload
+
+
+def simulate(
+    workload: Workload,
+    on: Machine | Device,
+    plan: Plan,
+    *,
+    steps: int = 1,
+    seed: int = 0,
+    tariff: Tariff | None = None,
+    record: bool = True,
+) -> Run:
+    """Return how long a workload takes on a machine, and what it needs.
+
+    Costs one run of the engine, in proportion to the actions of all ranks that differ.
+
+    Parameters
+    ----------
+    workload : what is done; its batch is per rank
+    on : devices and network, or one device
+    plan : who does what in which order
+    steps : how many steps, at least 1
+    seed : of all draws
+    tariff : length and prices of the whole job; None: no bill
+    record : whether to keep a timeline
+
+    Raises
+    ------
+    InputError : steps below 1, or ranks where there is no device
+    DoesNotFitError : a device needs more memory than it has
+    ProgramError : the plan's program deadlocks, races or disagrees
+    """
+    machine = on if isinstance(on, Machine) else Machine(on.name, (on,))
+    if seed < 0:
+        raise InputError(f"seed must not be negative; got {seed}")
+    job = Job.of(workload, steps=steps, seed=seed)
+    placement = place(plan, machine)
+    memory = peak_memory(workload)
+    _check_memory(machine, placement, memory["total"], workload)
+    outcome = execute(job, machine, plan, record=record)
+    step_s = _step_time_s(outcome, steps)
+    baseline, baseline_s = _baseline(workload, machine, placement)
+    energy_j = outcome.energy.total_j
+    step_energy_j = None if energy_j is None else energy_j / steps
+    compute_share = outcome.mean("compute_s") / outcome.time_s
+    communication = outcome.mean("communication_s") + outcome.mean("waiting_s")
+    return Run(
+        workload=workload,
+        machine=machine,
+        plan=plan,
+        placement=placement,
+        steps=steps,
+        seed=seed,
+        time_s=outcome.time_s,
+        step_time_s=step_s,
+        samples_per_step=workload.samples * placement.size,
+        compute_share=compute_share,
+        communication_share=communication / outcome.time_s,
+        idle_share=(outcome.mean("idle_s") + outcome.mean("sleep_s")) / outcome.time_s,
+        overhead_share=_overhead_share(workload, machine, placement, compute_share),
+        energy=outcome.energy,
+        peak_memory=memory,
+        peak_power_w=_peak_power_w(machine, placement),
+        interval=_interval(machine, placement, step_s),
+        baseline=baseline,
+        baseline_throughput=workload.samples / baseline_s,
+        timeline=outcome.timeline,
+        bill=None if tariff is None else tariff.bill(step_s, step_energy_j),
+        sources=_sources(machine, placement),
+        notes=() if outcome.size == 1 else (outcome.folding,),
+    )
+
+
+def _step_time_s(outcome: Outcome, steps: int) -> float:
+    """Return the median time between the ends of steps, the first one (warm-up) left out."""
+    ends = outcome.step_ends_s
+    if len(ends) < 2:
+        return outcome.time_s / steps
+    return statistics.median(b - a for a, b in itertools.pairwise(ends))
+
+
+def _check_memory(
+    machine: Machine, placement: Placement, needed_bytes: float, workload: Workload
+) -> None:
+    for index, ranks in Counter(placement.devices).items():
+        device = machine.devices[index]
+        if device.memory_bytes is not None and ranks * needed_bytes > device.memory_bytes:
+            need, have = (format_quantity(size, "bytes")
+                          for size in (ranks * needed_bytes, device.memory_bytes))  # fmt: skip
+            raise DoesNotFitError(
+                f"{workload.name} needs {need} on device {index}, '{device.name}', "
+                f"which has {have}; use a smaller batch"
+            )
+
+
+def _baseline(workload: Workload, machine: Machine, placement: Placement) -> tuple[str, float]:
+    """Return the name and the step time of what the speedup refers to."""
+    device = machine.devices[placement.devices[0]]
+    several = len(set(placement.devices)) > 1
+    threads = placement.threads[0] if several else 1
+    time_s = float(device.times_s(workload.graph, threads).sum())
+    if several:
+        return f"one {device.name}, one rank of {threads} threads", time_s
+    return f"one thread of {device.name}", time_s
+
+
+def _overhead_share(
+    workload: Workload, machine: Machine, placement: Placement, compute_share: float
+) -> float | None:
+    kinds = Counter(zip(placement.devices, placement.threads, strict=True))
+    shares = 0.0
+    for (index, threads), ranks in kinds.items():
+        device = machine.devices[index]
+        if not isinstance(device, Calibrated):
+            return None
+        parts = device.breakdown_s(workload.graph, threads)
+        whole = sum(float(part.sum()) for part in parts.values())
+        shares += ranks * float(parts["overhead"].sum()) / whole if whole else 0.0
+    return compute_share * shares / placement.size
+
+
+def _peak_power_w(machine: Machine, placement: Placement) -> float | None:
+    threads: Counter[int] = Counter()
+    for index, count in zip(placement.devices, placement.threads, strict=True):
+        threads[index] += count
+    powers = [_power_w(machine.devices[index], count) for index, count in threads.items()]
+    known = [power for power in powers if power is not None]
+    return sum(known) if len(known) == len(powers) else None
+
+
+def _power_w(device: Device, threads: int) -> float | None:
+    if not isinstance(device, Calibrated):
+        return None
+    return device.power_w(min(threads, device.max_threads))
+
+
+def _interval(machine: Machine, placement: Placement, step_s: float) -> tuple[float, float] | None:
+    """Return the step time's interval: that of the device whose error is known least well."""
+    ratios = []
+    for device in {id(machine.devices[i]): machine.devices[i] for i in placement.devices}.values():
+        ratio = device.error_ratio if isinstance(device, Calibrated) else None
+        if ratio is None:
+            return None
+        ratios.append(ratio)
+    return step_s * min(low for low, _ in ratios), step_s * max(high for _, high in ratios)
+
+
+def _sources(machine: Machine, placement: Placement) -> tuple[Source, ...]:
+    parts: list[object] = [machine.devices[i] for i in sorted(set(placement.devices))]
+    parts.append(machine.network)
+    known = (part.sources for part in parts if isinstance(part, Calibrated))
+    return tuple(dict.fromkeys(source for sources in known for source in sources))
