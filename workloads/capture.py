@@ -237,7 +237,7 @@ def _fake_module(
                              f"got {type(module).__name__}")  # fmt: skip
     memo: dict[int, Any] = {}
     for real in (*module.parameters(), *module.buffers()):
-        if isinstance(real, nn.parameter.UninitializedTensorMixin):
+        if torch.nn.parameter.is_lazy(real):
             raise InputError("the module has parameters without a size; call it once beforehand")
         memo[id(real)] = _fake(fake_mode, real)
     return copy.deepcopy(module, memo), memo
@@ -289,7 +289,7 @@ class _Recorder(TorchDispatchMode):
     """Write the kernel calls of a step on a tape."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.tape = Tape()
         self.calls: list[Call] = []
         self.recording = False
@@ -357,7 +357,7 @@ class _Recorder(TorchDispatchMode):
             _dtype(tensor.dtype),
             self.storage(tensor),
             float(distinct),
-            tensor.storage_offset(),
+            int(tensor.storage_offset()),
         )
 
 

@@ -1,0 +1,136 @@
+"""Make a workload of a function that records a model's forward pass.
+
+A *model* is a callable: `resnet50(batch=256, training=True)` gives a `Workload`. It is made of a
+*recording function*, which calls layers on a `Network`, and takes the sizes that this function has
+as keyword parameters and, if it can be trained, `training`, `optimizer` and `dtype`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from simulator.errors import InputError, UnknownNameError
+from simulator.workload import Workload
+from workloads.network import Network, Recorded
+from workloads.optimizers import OPTIMIZERS, update
+
+Value: TypeAlias = int | float | bool | str
+
+FLOATING: tuple[str, ...] = ("float32", "float64", "bfloat16", "float16")
+"""Data types that a model can have."""
+CHOICES: dict[str, Sequence[str]] = {"optimizer": tuple(OPTIMIZERS), "dtype": FLOATING}
+"""What the parameters that are words may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Be a named way to make workloads; call it with keyword parameters.
+
+    Parameters
+    ----------
+    name : in the registry
+    record : the recording function
+    parameters : default value by name, in the order to show
+    description : one line
+    """
+
+    name: str
+    record: Callable[..., Recorded]
+    parameters: Mapping[str, Value]
+    description: str
+    _fixed: Mapping[str, Value] = field(default_factory=dict)
+
+    def __call__(self, **parameters: Value) -> Workload:
+        """Return the workload of one step with these parameters.
+
+        Raises
+        ------
+        UnknownNameError : the model has no such parameter, or the value is a word it does not know
+        InputError : a value of the wrong type, or a size below 1
+        """
+        chosen = {**self.parameters, **self._checked(parameters)}
+        own = dict(chosen)
+        training = bool(own.pop("training", False))
+        optimizer = str(own.pop("optimizer", "none"))
+        net = Network(training, str(own.pop("dtype", "float32")))
+        result, inputs = self.record(net, **own, **self._fixed)
+        if training:
+            net.backward(result)
+            update(net, optimizer)
+        return net.workload(self.name, chosen, int(chosen["batch"]), inputs)
+
+    def preset(self, name: str, description: str, **sizes: Value) -> Model:
+        """Return a model of another name with other default sizes."""
+        return replace(self, name=name, description=description,
+                       parameters={**self.parameters, **self._checked(sizes)})  # fmt: skip
+
+    def _checked(self, given: Mapping[str, Value]) -> dict[str, Value]:
+        for key in given:
+            if key not in self.parameters:
+                raise UnknownNameError(f"parameter of {self.name}", key, self.parameters)
+        return {
+            key: _checked(f"{self.name}: {key}", key, value, self.parameters[key])
+            for key, value in given.items()
+        }
+
+
+def _checked(what: str, key: str, value: Value, default: Value) -> Value:
+    """Return a value of the type of the default, or raise."""
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise InputError(f"{what} must be true or false; got {value!r}")
+        return value
+    if isinstance(default, str):
+        if value not in CHOICES[key]:
+            raise UnknownNameError(key, str(value), CHOICES[key], what)
+        return value
+    number = value if isinstance(value, (int, float)) else _number(value)
+    if isinstance(value, bool) or number is None or not math.isfinite(number):
+        raise InputError(f"{what} must be a number; got {value!r}")
+    if isinstance(default, float):
+        if number < 0:
+            raise InputError(f"{what} must not be negative; got {value!r}")
+        return float(number)
+    if number != int(number) or number < 1:
+        raise InputError(f"{what} must be a whole number of at least 1; got {value!r}")
+    return int(number)
+
+
+def _number(value: Any) -> float | None:
+    """Return the number that an object such as numpy's scalars stands for, else None."""
+    return value.item() if hasattr(value, "item") and not isinstance(value, str) else None
+
+
+def model(
+    name: str = "", *, trains: bool = True, training: bool = False, optimizer: str = "sgd"
+) -> Callable[[Callable[..., Recorded]], Model]:
+    """Return a decorator that makes a model of a recording function.
+
+    Parameters
+    ----------
+    name : in the registry; "" means the function's
+    trains : whether it takes `training`, `optimizer` and `dtype`
+    training, optimizer : their defaults
+    """
+
+    def make(record: Callable[..., Recorded]) -> Model:
+        sizes = {
+            key: parameter.default
+            for key, parameter in inspect.signature(record).parameters.items()
+            if parameter.default is not parameter.empty
+        }
+        step: dict[str, Value] = {}
+        if trains:
+            step = {"training": training, "optimizer": optimizer}
+        return Model(
+            name=name or record.__name__,
+            record=record,
+            parameters={**sizes, **step, "dtype": "float32"},
+            description=(inspect.getdoc(record) or "").splitlines()[0].rstrip("."),
+        )
+
+    return make

@@ -1,0 +1,1 @@
+"""Models: functions from sizes to the workload of one step, without torch."""

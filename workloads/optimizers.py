@@ -1,0 +1,75 @@
+"""The kernels that torch's optimizers call for each weight (the plain loops, which a CPU takes)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from simulator.errors import UnknownNameError
+from workloads.network import Network
+from workloads.tape import Tensor
+
+Update = Callable[[Network, Tensor, Tensor], None]
+
+
+def sgd(net: Network, weight: Tensor, grad: Tensor) -> None:
+    """Step along the gradient."""
+    net.write("add_", weight, grad)
+
+
+def momentum(net: Network, weight: Tensor, grad: Tensor) -> None:
+    """Step along the running sum of gradients."""
+    (velocity,) = _state(net, weight.shape)
+    net.write("mul_", velocity)
+    net.write("add_", velocity, grad)
+    net.write("add_", weight, velocity)
+
+
+def adam(net: Network, weight: Tensor, grad: Tensor) -> None:
+    """Step along the mean gradient over the root of its mean square."""
+    _adam(net, weight, grad, decay=False)
+
+
+def adamw(net: Network, weight: Tensor, grad: Tensor) -> None:
+    """Shrink the weight, then step as Adam does."""
+    _adam(net, weight, grad, decay=True)
+
+
+def _adam(net: Network, weight: Tensor, grad: Tensor, decay: bool) -> None:
+    mean, square, count = _state(net, weight.shape, weight.shape, ())
+    net.write("add_", count)
+    if decay:
+        net.write("mul_", weight)
+    net.write("lerp_", mean, grad)
+    net.write("mul_", square)
+    net.write("addcmul_", square, grad, grad)
+    net.tape.call("_local_scalar_dense", (count,))
+    root = net.call("sqrt", [square], weight.shape)
+    scaled = net.call("div", [root], weight.shape)
+    net.write("add_", scaled)
+    net.write("addcdiv_", weight, mean, scaled)
+
+
+def _state(net: Network, *shapes: tuple[int, ...]) -> list[Tensor]:
+    """Return tensors that an optimizer keeps from step to step; counts are float32."""
+    kept = [net.given(shape, "" if shape else "float32") for shape in shapes]
+    net.state_bytes += sum(one.operand.nbytes for one in kept)
+    return kept
+
+
+OPTIMIZERS: dict[str, Update | None] = {
+    "none": None, "sgd": sgd, "momentum": momentum, "adam": adam, "adamw": adamw,
+}  # fmt: skip
+"""Optimizers by name; "none" leaves the gradients unused."""
+
+
+def update(net: Network, optimizer: str) -> None:
+    """Call the kernels of an optimizer's step, weight by weight."""
+    if optimizer not in OPTIMIZERS:
+        raise UnknownNameError("optimizer", optimizer, OPTIMIZERS)
+    step = OPTIMIZERS[optimizer]
+    if step is None:
+        return
+    net.tape.phase = "update"
+    for place, weight in enumerate(net.weights):
+        if place in net.grads:
+            step(net, weight, net.grads[place])

@@ -1,0 +1,56 @@
+"""Find workloads by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from simulator.errors import UnknownNameError
+from simulator.workload import Workload
+from workloads.model import Model, Value
+from workloads.models.mlp import mlp
+
+MODELS: Mapping[str, Model] = {one.name: one for one in (mlp,)}
+"""All models by name."""
+
+
+def find_model(name: str) -> Model:
+    """Return the model of this name.
+
+    Raises
+    ------
+    UnknownNameError : there is none
+
+    >>> find_model("mlp").parameters["depth"]
+    2
+    """
+    if name not in MODELS:
+        raise UnknownNameError("workload", name, MODELS)
+    return MODELS[name]
+
+
+def find_workload(name: str, **parameters: Value) -> Workload:
+    """Return one step of the workload of this name.
+
+    Parameters
+    ----------
+    name : one of `list_workloads()`
+    parameters : of the model, in place of its defaults
+
+    Raises
+    ------
+    UnknownNameError : no such workload, or no such parameter
+    InputError : a value of the wrong type, or a size below 1
+
+    >>> find_workload("mlp", batch=32).samples
+    32
+    """
+    return find_model(name)(**parameters)
+
+
+def list_workloads() -> list[Model]:
+    """Return all models: each has a name, a description and parameters with their defaults.
+
+    >>> "mlp" in [model.name for model in list_workloads()]
+    True
+    """
+    return [MODELS[name] for name in sorted(MODELS)]
