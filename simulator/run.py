@@ -116,7 +116,8 @@ class Run:
         """Return every figure by its dotted name; None where unknown."""
         found: dict[str, float | None] = {name: getattr(self, name) for name in METRICS}
         found |= {f"energy.{n}_j": joules for n, joules in self.energy.components.items()}
-        found |= {f"memory.{n}_bytes": size for n, size in self.peak_memory.items()}
+        parts = {n: size for n, size in self.peak_memory.items() if n != "total"}
+        found |= {f"memory.{n}_bytes": size for n, size in parts.items()}
         if self.bill is not None:
             found |= {f"job.{f.name}": getattr(self.bill, f.name) for f in fields(self.bill)}
         return found
@@ -150,7 +151,7 @@ class Run:
         lines = [title, *(f"  {n:<{width}}  {self.shown(n)}" for n in self.metrics)]
         lines.append(f"  {'baseline':<{width}}  {self.baseline}")
         lines += [f"  note: {note}" for note in self.notes]
-        lines += [f"  source: {source.text}" for source in self.sources]
+        lines += [f"  source: {text}" for text in dict.fromkeys(s.text for s in self.sources)]
         return "\n".join(lines)
 
     @property
