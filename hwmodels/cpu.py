@@ -30,7 +30,7 @@ def cpu_of(spec: Spec) -> Cpu:
     """Return the model of a CPU of which this is known.
 
     >>> from hwmodels.devices import find_spec
-    >>> cpu_of(find_spec("raspberry-pi-4")).max_threads
+    >>> cpu_of(find_spec("rpi4-bcm2711")).max_threads
     4
     """
     return Cpu(spec=spec, rates=rates_for(spec), cores=cores_of(spec), power=power_of(spec))

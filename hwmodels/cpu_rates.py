@@ -131,7 +131,7 @@ def datasheet_rates(spec: Spec) -> CpuRates:
     """Return the rates that a datasheet promises: every op at peak or at memory bandwidth.
 
     >>> from hwmodels.devices import find_spec
-    >>> datasheet_rates(find_spec("raspberry-pi-4")).families["gemm", "float32"].rate_per_s
+    >>> datasheet_rates(find_spec("rpi4-bcm2711")).families["gemm", "float32"].rate_per_s
     12000000000.0
     """
     clock = spec.known("clock.boost_hz")

@@ -29,9 +29,9 @@ def device_text(spec: Spec, like: Spec | None = None) -> str:
     """Return the text of a device file; arguments as of `write_device`.
 
     >>> from hwmodels.devices import find_spec
-    >>> pi = find_spec("raspberry-pi-4")
+    >>> pi = find_spec("rpi4-bcm2711")
     >>> print(device_text(pi.with_fields({"cores": 8}), like=pi))
-    like = "raspberry-pi-4"
+    like = "rpi4-bcm2711"
     title = "Raspberry Pi 4 Model B (BCM2711)"
     architecture = "cortex-a72"
     cores = { value = 8, source = "user" }

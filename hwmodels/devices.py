@@ -48,7 +48,7 @@ def devices_folder() -> Path:
 def device_names() -> tuple[str, ...]:
     """Return the names of all devices, sorted; reads directories only.
 
-    >>> "raspberry-pi-4" in device_names()
+    >>> "rpi4-bcm2711" in device_names()
     True
     """
     return tuple(sorted({*_in_catalog(), *_of_user()}))
@@ -75,7 +75,7 @@ def find_spec(name: str | Path, *overlays: str | Path) -> Spec:
     UnknownNameError : no device has this name
     FileError : a file that cannot be used
 
-    >>> find_spec("raspberry-pi-4").values["cores"]
+    >>> find_spec("rpi4-bcm2711").values["cores"]
     4
     """
     spec = _read(_path_of(name), ())
@@ -88,7 +88,7 @@ def find_spec(name: str | Path, *overlays: str | Path) -> Spec:
 def find_device(name: str | Path, *overlays: str | Path) -> Device:
     """Return a device by its name; arguments and errors as of `find_spec`.
 
-    >>> find_device("raspberry-pi-4").max_threads
+    >>> find_device("rpi4-bcm2711").max_threads
     4
     """
     return device_from(find_spec(name, *overlays))
@@ -107,7 +107,7 @@ def with_fields(device: Device, changes: Mapping[str, object]) -> Device:
     UnknownNameError : a key that a device of this kind does not have
     InputError : a value that is impossible, alone or beside the others
 
-    >>> more = with_fields(find_device("raspberry-pi-4"), {"cores": 8, "clock.boost_hz": "2 GHz"})
+    >>> more = with_fields(find_device("rpi4-bcm2711"), {"cores": 8, "clock.boost_hz": "2 GHz"})
     >>> more.max_threads
     8
     """
@@ -150,7 +150,7 @@ def _listed(name: str, path: Path) -> Listed:
 def one_line(spec: Spec) -> str:
     """Return the title and the most important figures of a device.
 
-    >>> one_line(find_spec("raspberry-pi-4"))
+    >>> one_line(find_spec("rpi4-bcm2711"))
     'Raspberry Pi 4 Model B (BCM2711): 4 cores at 1.5 GHz, 9.6 GB/s'
     """
     keys = ("clock.boost_hz", "memory.bandwidth_bytes_per_s")

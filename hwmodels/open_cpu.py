@@ -119,16 +119,17 @@ class OpenCpu:
         """
         profile = self.cpu.profile(work.graph, threads)
         marks = {name: self.clock.event() for name, _ in work.marks}
-        running = Running(self.clock.event(), marks)
+        done = self.clock.event()
+        running = Running(done, marks)
         if not len(work.graph):
-            for event in (*marks.values(), running.done):
+            for event in (*marks.values(), done):
                 event.succeed()
             return running
         stops = sorted((self._phase(work, op), place) for place, (_, op) in enumerate(work.marks))
         events = [marks[name] for name, _ in work.marks]
         self._settle()
         self._loads.append(
-            _Load(profile, [(phase, events[i]) for phase, i in stops], running.done)
+            _Load(profile, [(phase, events[i]) for phase, i in stops], done)
         )
         self._plan()
         return running

@@ -31,7 +31,7 @@ def power_of(spec: Spec) -> CpuPower:
     power stands (an estimate).
 
     >>> from hwmodels.devices import find_spec
-    >>> power_of(find_spec("raspberry-pi-4")).core_w is None
+    >>> power_of(find_spec("rpi4-bcm2711")).core_w is None
     True
     """
     idle, full = spec.number("power.idle_w"), spec.number("power.full_w")
