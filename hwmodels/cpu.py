@@ -20,6 +20,7 @@ from hwmodels.open_cpu import OpenCpu
 from hwmodels.power import CpuPower, power_of
 from hwmodels.profile import Profile, profile_of
 from hwmodels.spec import Spec
+from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray, Graph
 from simulator.protocols import Clock
@@ -164,6 +165,14 @@ class Cpu:
             "memory": np.where(computing, 0.0, profile.memory_s),
             "overhead": profile.overhead_s,
         }
+
+    def energy_alone(self, graph: Graph, threads: int) -> Energy:
+        """Return what a graph uses when it runs alone, joules by component; as by events."""
+        profile = self.profile(graph, threads)
+        time_s = float(profile.ends_s[-1]) if len(graph) else 0.0
+        return self.power.energy(
+            time_s, profile.core_s(0.0, time_s), profile.moved_bytes(0.0, time_s)
+        )
 
     def power_w(self, threads: int) -> float | None:
         """Return the power while so many threads compute, watts; None where unknown."""

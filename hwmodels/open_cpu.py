@@ -148,13 +148,7 @@ class OpenCpu:
         the present or the future.
         """
         self._settle()
-        power = self.cpu.power
-        return Energy({
-            "idle": None if power.idle_w is None else power.idle_w * time_s,
-            "compute": None if power.core_w is None else power.core_w * self._core_s,
-            "memory": None if power.memory_j_per_byte is None
-            else power.memory_j_per_byte * self._moved_bytes,
-        })  # fmt: skip
+        return self.cpu.power.energy(time_s, self._core_s, self._moved_bytes)
 
     @property
     def _alone(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwmodels.spec import Spec
+from simulator.energy import Energy
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,22 @@ class CpuPower:
     idle_w: float | None
     core_w: float | None
     memory_j_per_byte: float | None
+
+    def energy(self, time_s: float, core_s: float, moved_bytes: float) -> Energy:
+        """Return what is used in some time, joules by component; None where unknown.
+
+        Parameters
+        ----------
+        time_s : idle power is drawn all the time, seconds
+        core_s : summed time of busy cores, seconds
+        moved_bytes : to and from memory, bytes
+        """
+        return Energy({
+            "idle": None if self.idle_w is None else self.idle_w * time_s,
+            "compute": None if self.core_w is None else self.core_w * core_s,
+            "memory": None if self.memory_j_per_byte is None
+            else self.memory_j_per_byte * moved_bytes,
+        })  # fmt: skip
 
 
 def power_of(spec: Spec) -> CpuPower:
