@@ -14,10 +14,11 @@ Nothing here knows a clock or a device: the same program runs simulated and for 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias, get_args
 
 from simulator.errors import InputError, UnknownNameError
+from simulator.frozen import quick
 from simulator.workload import Buffer, Work
 
 ANY = -1
@@ -29,6 +30,7 @@ CollectiveKind: TypeAlias = Literal[
 ReduceOp: TypeAlias = Literal["sum", "mean", "max", "min"]
 COLLECTIVES: tuple[str, ...] = get_args(CollectiveKind)
 REDUCE_OPS: tuple[str, ...] = get_args(ReduceOp)
+_NOTHING = Buffer("barrier", 0.0)
 
 
 class Group:
@@ -55,9 +57,12 @@ class Group:
 
     @classmethod
     def _same_as_range(cls, key: tuple[int, ...] | range) -> Group | None:
-        if isinstance(key, range) or not key or key != tuple(range(key[0], key[-1] + 1)):
+        """Return the group of an evenly spaced tuple of ranks, which a range names as well."""
+        if isinstance(key, range) or not key:
             return None
-        return cls.of(range(key[0], key[-1] + 1))
+        step = key[1] - key[0] if len(key) > 1 else 1
+        even = range(key[0], key[-1] + (1 if step > 0 else -1), step) if step else ()
+        return cls.of(even) if even and key == tuple(even) else None
 
     @classmethod
     def _new(cls, key: tuple[int, ...] | range) -> Group:
@@ -89,6 +94,7 @@ class Group:
         return (Group.of, (self.ranks,))
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Compute:
     """Do a piece of work on this rank's device; gives None."""
@@ -96,6 +102,7 @@ class Compute:
     work: Work
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Collective:
     """Communicate a buffer with all ranks of a group; gives None."""
@@ -107,6 +114,7 @@ class Collective:
     root: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Send:
     """Copy a buffer and send the copy to a rank; gives None at once (sends are buffered)."""
@@ -115,6 +123,7 @@ class Send:
     to: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Recv:
     """Receive into a buffer; gives the `Message`, or None after `timeout_s` seconds."""
@@ -124,6 +133,7 @@ class Recv:
     timeout_s: float | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Sleep:
     """Do nothing for some seconds; gives None."""
@@ -131,6 +141,7 @@ class Sleep:
     seconds: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Start:
     """Begin an action and go on; takes no time, gives a `Handle`."""
@@ -150,6 +161,7 @@ class Handle:
         self.result: object = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Wait until all handles (or the first) are done, or until a mark of a started compute.
@@ -167,6 +179,7 @@ class Wait:
 Action: TypeAlias = Compute | Collective | Send | Recv | Sleep | Start | Wait
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Message:
     """Say what was received and from whom."""
@@ -183,19 +196,27 @@ class Rank:
     ----------
     id : 0 to size - 1
     size : number of ranks
+
+    `world` is the group of all ranks.
     """
 
     id: int
     size: int
+    world: Group = field(init=False, repr=False, compare=False)
+    _computes: dict[Work, Compute] = field(init=False, repr=False, compare=False)
 
-    @property
-    def world(self) -> Group:
-        """Return the group of all ranks."""
-        return Group.of(range(self.size))
+    def __post_init__(self) -> None:
+        if not 0 <= self.id < self.size:
+            raise InputError(f"rank {self.id} of {self.size}; ranks are 0 to {self.size - 1}")
+        object.__setattr__(self, "world", Group.of(range(self.size)))
+        object.__setattr__(self, "_computes", {})
 
     def compute(self, work: Work) -> Compute:
-        """Return the action of doing a piece of work."""
-        return Compute(work)
+        """Return the action of doing a piece of work (the same for the same work)."""
+        action = self._computes.get(work)
+        if action is None:
+            action = self._computes[work] = Compute(work)
+        return action
 
     def collective(
         self, kind: str, buffer: Buffer, group: Group | None = None, op: str = "sum", root: int = 0
@@ -211,12 +232,13 @@ class Rank:
         op : one of `REDUCE_OPS`
         root : the rank that sends (broadcast) or receives (reduce)
         """
-        group = self.world if group is None else group
         if kind not in COLLECTIVES:
             raise UnknownNameError("collective", kind, COLLECTIVES)
         if op not in REDUCE_OPS:
             raise UnknownNameError("reduction", op, REDUCE_OPS)
-        if self.id not in group:
+        if group is None:
+            group = self.world
+        elif self.id not in group:
             raise InputError(f"rank {self.id} calls {kind} over a group without it: {group}")
         return Collective(kind, buffer, group, op, root)
 
@@ -250,7 +272,7 @@ class Rank:
 
     def barrier(self, group: Group | None = None) -> Collective:
         """Return the action that waits for all."""
-        return self.collective("barrier", Buffer("barrier", 0.0), group)
+        return self.collective("barrier", _NOTHING, group)
 
     def send(self, buffer: Buffer, to: int) -> Send:
         """Return the action of sending a copy of a buffer."""

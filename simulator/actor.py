@@ -8,11 +8,11 @@ one object used again and again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from simulator.actions import Action, Handle, Rank, Sleep
+from simulator.actions import Handle, Rank, Sleep
 from simulator.errors import ProgramError
 from simulator.protocols import Program
 from simulator.stage import Stage
@@ -57,22 +57,24 @@ class Totals:
 
 
 class Pending(Handle):
-    """Be an action in progress, in the foreground or started.
+    """Be an action in progress, in the foreground or started; it may stand in the clock's queue.
 
     `moved_s` is when the others were ready, so that waiting can be told from communicating.
     """
 
-    __slots__ = ("actor", "awaited", "moved_s", "start_s", "uses")
+    __slots__ = ("actor", "awaited", "callbacks", "moved_s", "start_s", "uses")
+    _ok = True
     action: Any
     marks: Any
+    callbacks: Sequence[Callable[[Any], object]] | None
     uses: dict[str, None] | None
 
-    def __init__(self, actor: Actor, action: Any) -> None:
+    def __init__(self, actor: Actor, action: object) -> None:
         self.actor = actor
         self.action = action
         self.start_s = self.moved_s = actor.clock.now
         self.done = self.awaited = False
-        self.marks = self.result = self.uses = None
+        self.marks = self.result = self.uses = self.callbacks = None
 
     def finish(self, result: object) -> None:
         """Note the result and call back whoever waits for it."""
@@ -95,9 +97,8 @@ class Actor:
     """
 
     __slots__ = (
-        "advance", "awaiting", "clock", "computing", "copies", "device", "device_index",
-        "ended", "ends",
-        "foreground", "handlers", "mailbox", "missing", "outbox", "peers", "rank", "seats",
+        "advance", "awaiting", "clock", "computing", "copies", "device", "device_index", "ended",
+        "ends", "foreground", "handlers", "mailbox", "missing", "outbox", "peers", "rank", "seats",
         "since_s", "stage", "threads", "ticket", "totals", "uses", "values",
     )  # fmt: skip
 
@@ -130,7 +131,7 @@ class Actor:
 
     def resume(self, value: object) -> None:
         """Give the program the result of its last action and run it until it blocks or ends."""
-        advance, handler_of = self.advance, self.handlers.get
+        advance, handlers = self.advance, self.handlers
         self.ticket += 1
         while value is not BLOCKED:
             try:
@@ -143,32 +144,27 @@ class Actor:
             except Exception as error:
                 error.add_note(f"in the program of rank {self.rank}, at {self.clock.now} s")
                 raise
-            handler = handler_of(action.__class__)
-            if handler is None:
-                raise ProgramError(f"rank {self.rank} yielded {action!r} at {self.clock.now} s; "
-                                   "a program yields actions, made by its rank")  # fmt: skip
+            try:
+                handler = handlers[action.__class__]
+            except KeyError:
+                raise self._no_action(action) from None
             value = handler(self, action)
 
-    def block(self, action: Action) -> Pending:
-        """Return the foreground, made ready to wait for an action."""
-        pending = self.foreground
-        pending.action = action
-        pending.start_s = pending.moved_s = self.clock.now
-        pending.done, pending.awaited = False, True
-        return pending
+    def _no_action(self, got: object) -> ProgramError:
+        return ProgramError(f"rank {self.rank} yielded {got!r} at {self.clock.now} s; a program "
+                            "yields actions, made by its rank")  # fmt: skip
 
     def wake(self, pending: Pending) -> None:
         """Go on if this was what the program waited for."""
+        pending.awaited = False
         if pending is self.foreground:
-            pending.awaited = False
             self.account(pending)
             self.resume(pending.result)
-            return
-        pending.awaited = False
-        self.missing -= 1
-        if self.missing <= 0:
+        elif self.missing == 1:
             self.account(pending)
             self.resume(self.awaiting(pending))
+        else:
+            self.missing -= 1
 
     def account(self, pending: Pending) -> None:
         """Add the time since the last account to the totals, as blocked until `pending` ended."""

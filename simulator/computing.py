@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import simpy
-
 from simulator.actions import Compute, Sleep
 from simulator.actor import BLOCKED, Actor, Pending
+from simulator.clock import when
+from simulator.protocols import Delay
 from simulator.races import check, claim
 from simulator.timeline import SPAN_CODES
 
@@ -18,18 +18,45 @@ def compute(actor: Actor, action: Compute) -> object:
     """Do a work and wait for its end."""
     if actor.uses:
         check(actor, action)
-    begin_compute(actor.block(action))
+    work = action.work
+    if actor.values is not None:
+        actor.values.compute(work)
+    pending = actor.foreground
+    pending.action = action
+    pending.start_s = actor.clock.now
+    done = actor.device.run(work, actor.threads).done
+    if done.__class__ is float:
+        if actor.stage.alone and actor.clock.jump(done):
+            _note_compute(actor, pending)
+            return None
+        pending.callbacks = _COMPUTED
+        actor.clock.put(pending, done)
+    else:
+        when(done, lambda _: _end_compute(pending), actor.clock)
     return BLOCKED
+
+
+def _end_compute(pending: Pending) -> None:
+    actor = pending.actor
+    _note_compute(actor, pending)
+    actor.resume(None)
+
+
+def _note_compute(actor: Actor, pending: Pending) -> None:
+    """Account for a work that ends now."""
+    now = actor.clock.now
+    actor.totals.compute_s += now - actor.since_s
+    actor.since_s = now
+    rows = actor.stage.rows
+    if rows is not None:
+        rows += (pending.start_s, now, actor.rank, COMPUTE, pending.action.work.name)
+    if actor.ends is not None:
+        actor.ends.append((pending.action.work, now))
 
 
 def start_compute(pending: Pending) -> None:
     """Begin a work that the program may wait for later."""
     claim(pending)
-    begin_compute(pending)
-
-
-def begin_compute(pending: Pending) -> None:
-    """Begin a work on the actor's device."""
     actor, work = pending.actor, pending.action.work
     if actor.values is not None:
         actor.values.compute(work)
@@ -37,46 +64,69 @@ def begin_compute(pending: Pending) -> None:
     pending.marks = running.marks
     actor.computing += 1
     actor.stage.live += 1
-    when(running.done, lambda _: end_compute(pending))
+    _end_with(pending, running.done, _end_started_compute)
 
 
-def when(event: simpy.Event, callback: Callable[[simpy.Event], None]) -> None:
-    """Call back once the event has happened; if it already has, within this instant."""
-    callbacks: list[Callable[[simpy.Event], None]] | None = event.callbacks
-    if callbacks is None:
-        callbacks = event.env.timeout(0.0).callbacks
-    callbacks.append(callback)
-
-
-def end_compute(pending: Pending) -> None:
-    """Note that a work has ended."""
-    actor, work = pending.actor, pending.action.work
-    actor.account(pending)
+def _end_started_compute(pending: Pending) -> None:
+    actor = pending.actor
+    _note_compute(actor, pending)
     actor.computing -= 1
     actor.stage.live -= 1
-    if actor.stage.rows is not None:
-        actor.record(pending, COMPUTE, work.name)
-    if actor.ends is not None:
-        actor.ends.append((work, actor.clock.now))
     pending.finish(None)
+
+
+def _end_with(pending: Pending, delay: Delay, end: Callable[[Pending], None]) -> None:
+    """Call `end` with an action in progress after a delay."""
+    if delay.__class__ is float:
+        pending.callbacks = (end,)
+        pending.actor.clock.put(pending, delay)
+    else:
+        when(delay, lambda _: end(pending), pending.actor.clock)
 
 
 def sleep(actor: Actor, action: Sleep) -> object:
     """Wait for some seconds."""
-    start_sleep(actor.block(action))
+    pending = actor.foreground
+    pending.action = action
+    pending.start_s = actor.clock.now
+    if actor.stage.alone and actor.clock.jump(action.seconds):
+        _note_sleep(actor, pending)
+        return None
+    pending.callbacks = _SLEPT
+    actor.clock.put(pending, action.seconds)
     return BLOCKED
+
+
+def _end_sleep(pending: Pending) -> None:
+    actor = pending.actor
+    _note_sleep(actor, pending)
+    actor.resume(None)
+
+
+def _note_sleep(actor: Actor, pending: Pending) -> None:
+    """Account for a sleep that ends now; a work started before may go on meanwhile."""
+    now = actor.clock.now
+    if actor.computing:
+        actor.totals.compute_s += now - actor.since_s
+    else:
+        actor.totals.sleep_s += now - actor.since_s
+    actor.since_s = now
+    rows = actor.stage.rows
+    if rows is not None:
+        rows += (pending.start_s, now, actor.rank, SLEEP, "sleep")
 
 
 def start_sleep(pending: Pending) -> None:
     """Begin a sleep that the program may wait for later."""
-    actor = pending.actor
-    actor.stage.live += 1
-    when(actor.clock.timeout(pending.action.seconds), lambda _: end_sleep(pending))
+    pending.actor.stage.live += 1
+    _end_with(pending, pending.action.seconds, _end_started_sleep)
 
 
-def end_sleep(pending: Pending) -> None:
-    """Note that a sleep has ended."""
+def _end_started_sleep(pending: Pending) -> None:
     actor = pending.actor
     actor.stage.live -= 1
     actor.record(pending, SLEEP, "sleep")
     pending.finish(None)
+
+
+_COMPUTED, _SLEPT = (_end_compute,), (_end_sleep,)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import simpy
-
 from simulator.actions import Collective
 from simulator.stage import ValuesByRank
 
@@ -31,15 +29,12 @@ class Exchange:
     ----------
     action : the collective
     values : tensors by rank
-    then : what to call after the writing
     """
 
-    __slots__ = ("_action", "_payloads", "_targets", "_then", "_values")
+    __slots__ = ("_action", "_payloads", "_targets", "_values")
 
-    def __init__(
-        self, action: Collective, values: ValuesByRank, then: Callable[[simpy.Event], None]
-    ) -> None:
-        self._action, self._values, self._then = action, values, then
+    def __init__(self, action: Collective, values: ValuesByRank) -> None:
+        self._action, self._values = action, values
         self._payloads = self._read() if action.kind != "barrier" else []
         self._targets = self._read() if action.kind == "all_to_all" else self._payloads
 
@@ -47,12 +42,11 @@ class Exchange:
         name = self._action.buffer.name
         return [self._values[rank].read(name) for rank in self._action.group.ranks]
 
-    def end(self, event: simpy.Event) -> None:
+    def end(self) -> None:
         """Write what the collective leaves in the buffers."""
         if self._payloads:
             for rank, result in zip(self._action.group.ranks, self._results(), strict=True):
                 self._values[rank].write(self._action.buffer.name, result)
-        self._then(event)
 
     def _results(self) -> list[Any]:
         if self._action.kind == "all_to_all":

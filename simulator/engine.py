@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import simpy
-
 from simulator.actions import Collective, Compute, Rank, Recv, Send, Sleep, Start, Wait
 from simulator.actor import Actor, Handler, Totals
 from simulator.computing import compute, sleep, start_compute, start_sleep
@@ -141,14 +139,13 @@ class _Run:
             Compute: compute, Collective: halls.collective, Send: send, Recv: recv, Sleep: sleep,
             Start: starting(starters), Wait: wait,
         }  # fmt: skip
+        stage.alone = len(self.actors) == 1
         for actor in self.actors:
             actor.begin(plan.program(Rank(actor.rank, placement.size), self.job), handlers)
-        step = stage.clock.step
-        try:
-            while stage.live:
-                step()
-        except simpy.core.EmptySchedule:
-            raise DeadlockError(explain_deadlock(self.actors)) from None
+        stage.alone = False
+        stage.clock.play(stage)
+        if stage.live:
+            raise DeadlockError(explain_deadlock(self.actors))
 
     def outcome(self) -> Outcome:
         """Return what came out."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import simpy
-
 from simulator.actions import Group
 from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
@@ -48,36 +46,32 @@ class IdealDevice:
 
     def open(self, clock: Clock) -> OpenIdealDevice:
         """Return the device in use on a clock."""
-        return OpenIdealDevice(self, clock)
+        return OpenIdealDevice(self)
 
 
 class OpenIdealDevice:
     """Be an ideal device in use."""
 
-    __slots__ = ("_busy_s", "_clock", "_device", "_times")
+    __slots__ = ("_busy_s", "_costs", "_device")
 
-    def __init__(self, device: IdealDevice, clock: Clock) -> None:
-        self._device, self._clock = device, clock
+    def __init__(self, device: IdealDevice) -> None:
+        self._device = device
         self._busy_s = 0.0
-        self._times: dict[tuple[Work, int], tuple[float, dict[str, float]]] = {}
+        self._costs: dict[tuple[Work, int], tuple[float, Running]] = {}
 
     def run(self, work: Work, threads: int) -> Running:
         """Begin a work; its ops run one after the other."""
         key = (work, threads)
-        times = self._times.get(key)
-        if times is None:
-            times = self._times[key] = self._cost(work, threads)
-        total_s, marks = times
-        self._busy_s += total_s
-        timeout = self._clock.timeout
-        if not marks:
-            return Running(timeout(total_s))
-        return Running(timeout(total_s), {name: timeout(at_s) for name, at_s in marks.items()})
+        cost = self._costs.get(key)
+        if cost is None:
+            cost = self._costs[key] = self._cost(work, threads)
+        self._busy_s += cost[0]
+        return cost[1]
 
-    def _cost(self, work: Work, threads: int) -> tuple[float, dict[str, float]]:
+    def _cost(self, work: Work, threads: int) -> tuple[float, Running]:
         ends = self._device.times_s(work.graph, threads).cumsum()
         total_s = float(ends[-1]) if len(ends) else 0.0
-        return total_s, {name: float(ends[op]) for name, op in work.marks}
+        return total_s, Running(total_s, {name: float(ends[op]) for name, op in work.marks})
 
     def energy(self, time_s: float) -> Energy:
         """Return idle power over all the time and power over the busy time."""
@@ -133,26 +127,26 @@ class AlphaBetaStar:
 
     def open(self, clock: Clock, placement: Placement) -> OpenStar:
         """Return the network in use on a clock."""
-        return OpenStar(self, clock)
+        return OpenStar(self)
 
 
 class OpenStar:
     """Be an alpha-beta star in use."""
 
-    __slots__ = ("_clock", "_moved_bytes", "_star")
+    __slots__ = ("_moved_bytes", "_star")
 
-    def __init__(self, star: AlphaBetaStar, clock: Clock) -> None:
-        self._star, self._clock = star, clock
+    def __init__(self, star: AlphaBetaStar) -> None:
+        self._star = star
         self._moved_bytes = 0.0
 
-    def transfer(self, src: int, dst: int, nbytes: float, copies: int) -> simpy.Event:
-        """Begin a message; happens when delivered."""
+    def transfer(self, src: int, dst: int, nbytes: float, copies: int) -> float:
+        """Begin a message; return the seconds until it is delivered."""
         self._moved_bytes += nbytes * copies
-        return self._clock.timeout(self._star.message_s(nbytes))
+        return self._star.message_s(nbytes)
 
-    def collective(self, kind: str, nbytes: float, group: Group, copies: int) -> simpy.Event:
-        """Begin a collective; happens when all have ended."""
-        return self._clock.timeout(self._star.collective_s(kind, nbytes, group))
+    def collective(self, kind: str, nbytes: float, group: Group, copies: int) -> float:
+        """Begin a collective; return the seconds until it ends for all."""
+        return self._star.collective_s(kind, nbytes, group)
 
     def energy(self, time_s: float) -> Energy:
         """Return the energy of the messages (collectives are not counted)."""

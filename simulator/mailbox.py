@@ -12,16 +12,13 @@ else can happen in it: it waits for a late event at the same time, the *sorting*
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
-import simpy
-
 from simulator.actions import ANY, Message, Recv, Send
 from simulator.actor import BLOCKED, Actor, Pending
-from simulator.computing import when
+from simulator.clock import AFTER_ALL, AT_LAST, Alarm, EngineClock, when
 from simulator.errors import InputError, ProgramError
 from simulator.races import check, claim
 from simulator.stage import UnfoldableError
@@ -29,15 +26,11 @@ from simulator.timeline import SPAN_CODES
 from simulator.workload import Buffer
 
 SEND, RECV = SPAN_CODES["send"], SPAN_CODES["recv"]
-AFTER_ALL = simpy.events.EventPriority(2)
-"""Priority of the sorting: after all else of the same instant (SimPy's normal priority is 1)."""
-AT_LAST = simpy.events.EventPriority(3)
-"""Priority of a timeout: a message of the same instant is still in time."""
 NANOSECONDS = 1e9
 
 
 class Parcel:
-    """Be a message on its way.
+    """Be a message on its way; it may stand in the clock's queue.
 
     Parameters
     ----------
@@ -49,9 +42,10 @@ class Parcel:
     """
 
     __slots__ = (
-        "arrived", "arrived_s", "buffer", "channel", "payload", "pending", "sent_s", "sequence",
-        "taken",
+        "arrived", "arrived_s", "buffer", "callbacks", "channel", "payload", "pending", "sent_s",
+        "sequence", "taken",
     )  # fmt: skip
+    _ok = True
 
     def __init__(self, channel: Channel, buffer: Buffer, pending: Pending | None) -> None:
         source = channel.source
@@ -60,6 +54,7 @@ class Parcel:
         self.sequence = source.totals.sent_messages
         self.sent_s = self.arrived_s = source.clock.now
         self.arrived = self.taken = False
+        self.callbacks = _DELIVER
 
 
 class Channel:
@@ -143,7 +138,7 @@ class Sorting:
 
     __slots__ = ("asked", "clock")
 
-    def __init__(self, clock: simpy.Environment) -> None:
+    def __init__(self, clock: EngineClock) -> None:
         self.clock = clock
         self.asked: dict[int, Mailbox] = {}
 
@@ -154,9 +149,9 @@ class Sorting:
         self.asked[mailbox.actor.rank] = mailbox
 
     def _schedule(self, delay_s: float) -> None:
-        at_end(self.clock, delay_s, AFTER_ALL, self._sort)
+        self.clock.put(Alarm(self._sort), delay_s, AFTER_ALL)
 
-    def _sort(self, _: simpy.Event) -> None:
+    def _sort(self, _: object) -> None:
         now, upcoming = self.clock.now, self.clock.peek()
         if now < upcoming < now + 1 / NANOSECONDS and tick(upcoming) == tick(now):
             self._schedule(upcoming - now)
@@ -164,19 +159,6 @@ class Sorting:
         asked, self.asked = self.asked, {}
         for rank in sorted(asked):
             asked[rank].sort()
-
-
-def at_end(
-    clock: simpy.Environment,
-    delay_s: float,
-    priority: simpy.events.EventPriority,
-    callback: Callable[[simpy.Event], None],
-) -> None:
-    """Call back after a delay, later than what happens at the same time with lower priority."""
-    event = simpy.Event(clock)
-    event._ok, event._value = True, None
-    event.callbacks.append(callback)
-    clock.schedule(event, priority, delay_s)
 
 
 def tick(time_s: float) -> int:
@@ -216,12 +198,15 @@ def dispatch(actor: Actor, action: Send, pending: Pending | None) -> None:
         deliver(parcel)
         return
     if src == dst:
-        at_end(actor.clock, 0.0, simpy.events.NORMAL, lambda _: deliver(parcel))
+        actor.clock.put(parcel, 0.0)
         return
     if stage.fabric is None:
         raise no_network(stage.machine.name, f"rank {actor.rank} sends to rank {action.to}")
-    event = stage.fabric.transfer(src, dst, buffer.nbytes, actor.copies)
-    when(event, lambda _: deliver(parcel))
+    delay = stage.fabric.transfer(src, dst, buffer.nbytes, actor.copies)
+    if delay.__class__ is float:
+        actor.clock.put(parcel, delay)
+    else:
+        when(delay, lambda _: deliver(parcel), actor.clock)
 
 
 def _open_channel(actor: Actor, to: int) -> Channel:
@@ -266,8 +251,10 @@ def recv(actor: Actor, action: Recv) -> object:
     """Take a message that has arrived, or wait for one."""
     if actor.uses:
         check(actor, action)
-    pending = actor.block(action)
-    pending.awaited = False
+    pending = actor.foreground
+    pending.action = action
+    pending.start_s = actor.clock.now
+    pending.done = False
     expect(pending)
     if pending.done:
         return pending.result
@@ -305,10 +292,10 @@ def expect(pending: Pending) -> None:
     line.append(pending)
     if action.timeout_s is not None:
         expire = partial(_expire, pending, line, pending.actor.ticket)
-        at_end(pending.actor.clock, action.timeout_s, AT_LAST, expire)
+        pending.actor.clock.put(Alarm(expire), action.timeout_s, AT_LAST)
 
 
-def _expire(pending: Pending, line: deque[Pending], ticket: int, _: simpy.Event) -> None:
+def _expire(pending: Pending, line: deque[Pending], ticket: int, _: object) -> None:
     actor = pending.actor
     stale = pending is actor.foreground and ticket != actor.ticket
     if stale or pending not in line:
@@ -337,3 +324,6 @@ def receive(pending: Pending, parcel: Parcel) -> None:
     pending.moved_s = max(pending.start_s, parcel.sent_s)
     actor.record(pending, RECV, buffer.name)
     pending.finish(Message(parcel.channel.source.rank, parcel.buffer))
+
+
+_DELIVER = (deliver,)

@@ -6,16 +6,15 @@ arriving rank costs O(1), whatever the size of the group.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import simpy
+from collections.abc import Callable, Sequence
 
 from simulator.actions import Collective, Group
 from simulator.actor import BLOCKED, Actor, Pending
-from simulator.computing import when
+from simulator.clock import when
 from simulator.cosimulation import Exchange
 from simulator.errors import CollectiveMismatchError, ProgramError
 from simulator.mailbox import no_network
+from simulator.protocols import Delay
 from simulator.races import check, claim
 from simulator.stage import Stage
 from simulator.timeline import SPAN_CODES
@@ -54,7 +53,7 @@ class Seat:
 
 
 class Meeting:
-    """Be one collective, from the first rank's arrival to the end.
+    """Be one collective, from the first rank's arrival to the end; it may stand in the queue.
 
     Parameters
     ----------
@@ -64,11 +63,13 @@ class Meeting:
     caller : that rank
     """
 
-    __slots__ = ("action", "caller", "hall", "number", "present")
+    __slots__ = ("action", "callbacks", "caller", "hall", "number", "present")
+    _ok = True
 
     def __init__(self, hall: Hall, number: int, first: Collective, caller: int) -> None:
         self.hall, self.number, self.action, self.caller = hall, number, first, caller
         self.present: list[Pending] = []
+        self.callbacks: Sequence[Callable[[Meeting], None]] = _END
         if first.kind in ROOTED and first.root not in hall.group:
             raise ProgramError(f"rank {caller} calls {first.kind} '{first.buffer.name}' with root "
                                f"{first.root}, which is not in {hall.group}")  # fmt: skip
@@ -77,9 +78,9 @@ class Meeting:
         """Add a rank, whose call must agree with the others'; begin if it is the last."""
         action: Collective = pending.action
         first = self.action
-        if action is not first and (
-            action.kind != first.kind
-            or action.buffer != first.buffer
+        if (
+            (action.buffer is not first.buffer and action.buffer != first.buffer)
+            or action.kind != first.kind
             or action.op != first.op
             or action.root != first.root
         ):
@@ -99,35 +100,52 @@ class Meeting:
         del hall.meetings[self.number]
         nbytes = action.buffer.nbytes
         stage.count_collective(action.kind, nbytes, hall.copies)
-        end: Callable[[simpy.Event], None] = self._end
-        if stage.values is not None:
-            end = Exchange(action, stage.values, end).end
-        if hall.group.size == 1 or (hall.local and stage.fabric is None):
-            event: simpy.Event = stage.clock.timeout(0.0)
-        elif stage.fabric is None:
-            raise no_network(stage.machine.name, f"{hall.group} has ranks")
-        else:
-            event = stage.fabric.collective(action.kind, nbytes, hall.group, hall.copies)
         now = stage.clock.now
         for pending in self.present:
             pending.moved_s = now
-        when(event, end)
+        delay = self._delay()
+        if stage.values is not None:
+            exchange = Exchange(action, stage.values)
+            when(delay, lambda _: self._end(exchange), stage.clock)
+        elif delay.__class__ is float:
+            stage.clock.put(self, delay)
+        else:
+            when(delay, lambda _: self._end(), stage.clock)
 
-    def _end(self, _: simpy.Event) -> None:
-        stage = self.hall.stage
+    def _delay(self) -> Delay:
+        hall, action, stage = self.hall, self.action, self.hall.stage
+        if hall.group.size == 1 or (hall.local and stage.fabric is None):
+            return 0.0
+        if stage.fabric is None:
+            raise no_network(stage.machine.name, f"{hall.group} has ranks")
+        return stage.fabric.collective(action.kind, action.buffer.nbytes, hall.group, hall.copies)
+
+    def _end(self, exchange: Exchange | None = None) -> None:
+        if exchange is not None:
+            exchange.end()
         kind, name = SPAN_CODES[self.action.kind], self.action.buffer.name
-        stage.live -= len(self.present)
+        stage = self.hall.stage
         for pending in self.present:
             actor = pending.actor
-            actor.record(pending, kind, name)
+            if stage.rows is not None:
+                actor.record(pending, kind, name)
             if actor.ends is not None:
                 actor.ends.append((name, stage.clock.now))
+            if pending is not actor.foreground:
+                stage.live -= 1
             pending.finish(None)
 
 
 def _in_full(action: Collective) -> str:
     size = f"{action.kind} '{action.buffer.name}' ({action.buffer.nbytes:g} B, op {action.op}"
     return f"{size}, root {action.root})" if action.kind in ROOTED else f"{size})"
+
+
+def _end(meeting: Meeting) -> None:
+    meeting._end()
+
+
+_END = (_end,)
 
 
 class Halls:
@@ -171,12 +189,17 @@ class Halls:
         """Communicate with a group and wait for the end."""
         if actor.uses:
             check(actor, action)
-        self._enter(actor.block(action), action)
+        pending = actor.foreground
+        pending.action = action
+        pending.start_s = actor.clock.now
+        pending.awaited = True
+        self._enter(pending, action)
         return BLOCKED
 
     def start(self, pending: Pending) -> None:
         """Communicate with a group; the program may wait for the end later."""
         claim(pending)
+        self._stage.live += 1
         self._enter(pending, pending.action)
 
     def _enter(self, pending: Pending, action: Collective) -> None:
@@ -189,5 +212,4 @@ class Halls:
         if meeting is None:
             meeting = Meeting(seat.hall, number, action, actor.rank)
             meetings[number] = meeting
-        self._stage.live += 1
         meeting.arrive(pending)

@@ -14,6 +14,7 @@ import simpy
 from simulator.actions import Action, Group, Rank
 from simulator.energy import Energy
 from simulator.errors import InputError
+from simulator.frozen import quick
 from simulator.ops import FloatArray, Graph, IntArray
 from simulator.source import Source
 from simulator.workload import Job, Work
@@ -24,18 +25,24 @@ Clock: TypeAlias = simpy.Environment
 Program: TypeAlias = Generator[Action, Any, None]
 
 
+Delay: TypeAlias = simpy.Event | float
+"""When something ends: an event; or the seconds until then, where nothing later can change them
+(which costs less)."""
+
+
+@quick
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Hold the events of a work in progress.
+    """Hold when a work in progress ends.
 
     Parameters
     ----------
-    done : happens when the work has ended
-    marks : an event for each mark of the work
+    done : when the work ends
+    marks : when each mark of the work is reached, counted from its beginning
     """
 
-    done: simpy.Event
-    marks: Mapping[str, simpy.Event] = field(default_factory=dict)
+    done: Delay
+    marks: Mapping[str, Delay] = field(default_factory=dict)
 
 
 class OpenDevice(Protocol):
@@ -112,11 +119,11 @@ class Calibrated(Protocol):
 class Fabric(Protocol):
     """Be a network in use on a clock."""
 
-    def transfer(self, src: int, dst: int, nbytes: float, copies: int) -> simpy.Event:
-        """Begin a message between devices, in so many equal copies; happens when delivered."""
+    def transfer(self, src: int, dst: int, nbytes: float, copies: int) -> Delay:
+        """Begin a message between devices, in so many equal copies; return when it is delivered."""
 
-    def collective(self, kind: str, nbytes: float, group: Group, copies: int) -> simpy.Event:
-        """Begin a collective among ranks, in so many equal copies; happens when all have ended."""
+    def collective(self, kind: str, nbytes: float, group: Group, copies: int) -> Delay:
+        """Begin a collective among ranks, in so many equal copies; return when it ends for all."""
 
     def energy(self, time_s: float) -> Energy:
         """Return what the network has used from 0 to `time_s`, by component."""

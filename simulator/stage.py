@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from simulator.protocols import Clock, Machine, OpenDevice, Placement, Values
+from simulator.clock import EngineClock
+from simulator.protocols import Machine, OpenDevice, Placement, Values
 from simulator.timeline import Row
 
 ValuesByRank: TypeAlias = Sequence[Values] | Mapping[int, Values]
@@ -39,11 +40,14 @@ class Stage:
     placement : where each rank runs
     record : whether to keep a timeline
     values : tensors by rank, for co-simulation
+
+    `live` counts the programs and started works that have not ended; `alone` says that one rank
+    runs and nothing has stood in the clock's queue yet, so that time may go forward at once.
     """
 
     __slots__ = (
-        "clock", "collectives", "copies", "devices", "fabric", "folded", "keeps_ends", "live",
-        "machine", "rows", "values",
+        "alone", "clock", "collectives", "copies", "devices", "fabric", "folded", "keeps_ends",
+        "live", "machine", "rows", "values",
     )  # fmt: skip
 
     def __init__(
@@ -53,14 +57,14 @@ class Stage:
         record: bool,
         values: ValuesByRank | None,
     ) -> None:
-        self.clock = Clock()
+        self.clock = EngineClock()
         self.machine = machine
         network = machine.network
         self.fabric = None if network is None else network.open(self.clock, placement)
         self.rows: list[Row] | None = [] if record else None
         self.values = values
         self.live = 0
-        self.keeps_ends = self.folded = False
+        self.keeps_ends = self.folded = self.alone = False
         self.collectives: dict[str, CollectiveTotal] = {}
         self.devices: dict[int, OpenDevice] = {}
         self.copies: dict[int, int] = {}

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-import simpy
+from simpy.events import Event
 
 from simulator.actions import Compute, Handle, Start, Wait
 from simulator.actor import BLOCKED, Actor, Pending
-from simulator.computing import when
+from simulator.clock import AT_LAST, Alarm, when
 from simulator.errors import InputError, ProgramError
-from simulator.mailbox import AT_LAST, at_end
 from simulator.races import describe, release
 
 Starter: TypeAlias = Callable[[Pending], None]
@@ -35,28 +34,28 @@ def starting(starters: Mapping[type, Starter]) -> Callable[[Actor, Start], Handl
 
 def wait(actor: Actor, action: Wait) -> object:
     """Wait for all handles, for the first, or for a mark."""
-    handles = action.handles
-    _check_handles(actor, handles)
-    if action.mark is not None:
-        return _wait_mark(actor, action)
-    open_handles = [handle for handle in dict.fromkeys(handles) if not handle.done]
-    ready = len(open_handles) < len(handles) if action.first else not open_handles
-    if ready or not handles:
-        return _first(handles) if action.first and handles else _results(handles)
-    actor.foreground.action = action
-    for handle in open_handles:
-        handle.awaited = True  # type: ignore[attr-defined]
-    actor.missing = 1 if action.first else len(open_handles)
-    actor.awaiting = partial(_end_first if action.first else _end_all, handles)
-    _set_timer(actor, action)
-    return BLOCKED
-
-
-def _check_handles(actor: Actor, handles: Sequence[Handle]) -> None:
+    handles: tuple[Any, ...] = action.handles
     for handle in handles:
-        if not isinstance(handle, Pending) or handle.actor is not actor:
+        if handle.__class__ is not Pending or handle.actor is not actor:
             raise ProgramError(f"rank {actor.rank} waits for {handle!r}, which is not a handle of "
                                "an action it started")  # fmt: skip
+    if action.mark is not None:
+        return _wait_mark(actor, action)
+    if action.first and any(handle.done for handle in handles):
+        return _first(handles)
+    missing = 0
+    for handle in handles:
+        if not (handle.done or handle.awaited):
+            handle.awaited = True
+            missing += 1
+    if not missing:
+        return _results(handles)
+    actor.foreground.action = action
+    actor.missing = 1 if action.first else missing
+    actor.awaiting = partial(_end_first if action.first else _end_all, handles)
+    if action.timeout_s is not None:
+        _set_timer(actor, action)
+    return BLOCKED
 
 
 def _results(handles: Sequence[Any]) -> object:
@@ -93,17 +92,23 @@ def _wait_mark(actor: Actor, action: Wait) -> object:
         raise ProgramError(f"rank {actor.rank} waits for mark '{mark}' of "
                            f"{describe(pending.action)}, which has no such mark")  # fmt: skip
     if mark not in marks:
-        raise InputError(f"device '{actor.stage.machine.devices[actor.device_index].name}' gives "
-                         f"no event for mark '{mark}' of {describe(pending.action)}")  # fmt: skip
-    if marks[mark].callbacks is None or pending.done:
+        raise InputError(f"device '{actor.stage.machine.devices[actor.device_index].name}' does "
+                         f"not say when mark '{mark}' of {describe(pending.action)} is reached"
+                         )  # fmt: skip
+    delay = marks[mark]
+    if not isinstance(delay, Event):
+        delay = max(0.0, pending.start_s + delay - actor.clock.now)
+    if pending.done or (delay.callbacks is None if isinstance(delay, Event) else delay == 0):
         release(pending, mark)
         return None
-    when(marks[mark], partial(_end_mark, pending, mark, actor.ticket))
-    _set_timer(actor, action)
+    actor.foreground.action = action
+    when(delay, partial(_end_mark, pending, mark, actor.ticket), actor.clock)
+    if action.timeout_s is not None:
+        _set_timer(actor, action)
     return BLOCKED
 
 
-def _end_mark(pending: Pending, mark: str, ticket: int, _: simpy.Event) -> None:
+def _end_mark(pending: Pending, mark: str, ticket: int, _: object) -> None:
     actor = pending.actor
     if actor.ticket == ticket:
         release(pending, mark)
@@ -112,12 +117,11 @@ def _end_mark(pending: Pending, mark: str, ticket: int, _: simpy.Event) -> None:
 
 
 def _set_timer(actor: Actor, action: Wait) -> None:
-    if action.timeout_s is not None:
-        expire = partial(_expire, actor, action.handles, actor.ticket)
-        at_end(actor.clock, action.timeout_s, AT_LAST, expire)
+    expire = partial(_expire, actor, action.handles, actor.ticket)
+    actor.clock.put(Alarm(expire), action.timeout_s, AT_LAST)  # type: ignore[arg-type]
 
 
-def _expire(actor: Actor, handles: Sequence[Any], ticket: int, _: simpy.Event) -> None:
+def _expire(actor: Actor, handles: Sequence[Any], ticket: int, _: object) -> None:
     if actor.ticket != ticket:
         return
     for handle in handles:
