@@ -6,17 +6,20 @@ A *factory* makes the twin of a workload; `TWINS` maps workload names to factori
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from simulator.errors import UnknownNameError
 from simulator.workload import Workload
 from validation import torch_models
 from workloads.capture import OPTIMIZERS
+from workloads.models.images import MOBILENET_V2_STAGES, RESNET_STAGES, VGG16_STAGES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,32 +102,136 @@ def twin(workload: Workload, seed: int = 0) -> Twin:
         return TWINS[workload.name](workload)
 
 
-def _made(workload: Workload, module: nn.Module, *args: Any, classes: int = 0) -> Twin:
-    """Return the twin that classifies its arguments with a module."""
+def _twin(workload: Workload, module: nn.Module, *args: Any, loss: Any, target: Any) -> Twin:
+    """Return the twin of a workload in its dtype and mode, with its optimizer."""
     chosen = workload.parameters
-    dtype = getattr(torch, chosen.get("dtype", "float32"))
-    module = module.to(dtype).train(bool(chosen.get("training")))
-    given = tuple(one.to(dtype) if one.is_floating_point() else one for one in args)
-    if not chosen.get("training"):
-        return Twin(module=module, args=given)
-    make = OPTIMIZERS.get(chosen["optimizer"])
+    dtype = getattr(torch, chosen["dtype"])
+    training = bool(chosen.get("training"))
+    make = OPTIMIZERS.get(chosen["optimizer"]) if training else None
+    module = module.to(dtype).train(training)
     return Twin(
         module=module,
-        args=given,
-        loss=nn.functional.cross_entropy,
-        target=torch.randint(0, classes, (int(chosen["batch"]),)),
+        args=tuple(one.to(dtype) if one.is_floating_point() else one for one in args),
+        loss=loss if training else None,
+        target=target if training else None,
         optimizer=None if make is None else make(module.parameters()),
     )
 
 
-def _sizes(workload: Workload, *names: str) -> Mapping[str, int]:
-    return {name: workload.parameters[name] for name in names}
+def _classifies(workload: Workload, module: nn.Module, *args: Any, rows: int, classes: int) -> Twin:
+    """Return the twin that classifies its arguments; each gives so many rows of scores."""
+    target = torch.randint(0, classes, (rows,))
+    return _twin(workload, module, *args, loss=functional.cross_entropy, target=target)
 
 
-def _mlp(workload: Workload) -> Twin:
-    sizes = _sizes(workload, "inputs", "width", "depth", "classes")
-    given = torch.randn(workload.parameters["batch"], sizes["inputs"])
-    return _made(workload, torch_models.mlp(**sizes), given, classes=sizes["classes"])
+def _register(*names: str) -> Callable[[Callable[..., Twin]], Callable[..., Twin]]:
+    """Register a function from a workload and its sizes; it takes of them what it names."""
+
+    def register(make: Callable[..., Twin]) -> Callable[..., Twin]:
+        wanted = list(inspect.signature(make).parameters)[1:]
+
+        def factory(workload: Workload) -> Twin:
+            return make(workload, *[workload.parameters[name] for name in wanted])
+
+        for name in names:
+            register_twin(name, factory)
+        return make
+
+    return register
 
 
-register_twin("mlp", _mlp)
+@_register("mlp")
+def _mlp(
+    workload: Workload, batch: int, inputs: int, width: int, depth: int, classes: int
+) -> Twin:
+    module = torch_models.mlp(inputs, width, depth, classes)
+    return _classifies(workload, module, torch.randn(batch, inputs), rows=batch, classes=classes)
+
+
+@_register("logistic-regression")
+def _logistic_regression(workload: Workload, batch: int, features: int, classes: int) -> Twin:
+    module = nn.Linear(features, classes)
+    return _classifies(workload, module, torch.randn(batch, features), rows=batch, classes=classes)
+
+
+@_register("linear-svm")
+def _linear_svm(workload: Workload, batch: int, features: int) -> Twin:
+    module = torch_models.LinearSvm(features, penalty=1e-3)
+    args = [torch.randn(batch, features)]
+    if workload.parameters["training"]:
+        args.append(torch.randint(0, 2, (batch,)) * 2.0 - 1.0)
+    return _twin(workload, module, *args, loss=_itself, target=None)
+
+
+def _itself(output: torch.Tensor) -> torch.Tensor:
+    return output
+
+
+@_register("kmeans")
+def _kmeans(workload: Workload, batch: int, features: int, clusters: int) -> Twin:
+    module = torch_models.KMeans(clusters, features)
+    return _twin(workload, module, torch.randn(batch, features), loss=None, target=None)
+
+
+@_register("knn")
+def _knn(
+    workload: Workload, batch: int, points: int, features: int, neighbours: int, classes: int
+) -> Twin:
+    module = torch_models.NearestNeighbours(points, features, min(neighbours, points), classes)
+    return _twin(workload, module, torch.randn(batch, features), loss=None, target=None)
+
+
+@_register("lenet5")
+def _lenet5(workload: Workload, batch: int, classes: int) -> Twin:
+    images = torch.randn(batch, 1, 28, 28)
+    return _classifies(workload, torch_models.lenet5(classes), images, rows=batch, classes=classes)
+
+
+@_register("alexnet", "vgg16", "mobilenet_v2")
+def _images(workload: Workload, batch: int, image: int, classes: int) -> Twin:
+    if workload.name == "alexnet":
+        module = torch_models.alexnet(classes)
+    elif workload.name == "vgg16":
+        module = torch_models.vgg16(VGG16_STAGES, classes)
+    else:
+        module = torch_models.mobilenet_v2(MOBILENET_V2_STAGES, classes)
+    images = torch.randn(batch, 3, image, image)
+    return _classifies(workload, module, images, rows=batch, classes=classes)
+
+
+@_register("resnet18", "resnet34", "resnet50")
+def _resnet(workload: Workload, batch: int, image: int, classes: int, width: int) -> Twin:
+    blocks, expansion = RESNET_STAGES[int(workload.name.removeprefix("resnet"))]
+    module = torch_models.resnet(blocks, expansion, width, classes)
+    images = torch.randn(batch, 3, image, image)
+    return _classifies(workload, module, images, rows=batch, classes=classes)
+
+
+@_register("lstm")
+def _lstm(
+    workload: Workload, batch: int, sequence: int, vocabulary: int, width: int, hidden: int,
+    layers: int,
+) -> Twin:  # fmt: skip
+    module = torch_models.LstmLanguage(vocabulary, width, hidden, layers)
+    tokens = torch.randint(0, vocabulary, (batch, sequence))
+    return _classifies(workload, module, tokens, rows=batch * sequence, classes=vocabulary)
+
+
+@_register("bert-base")
+def _bert(workload: Workload, batch: int, sequence: int, width: int, vocabulary: int) -> Twin:
+    module = torch_models.Bert(**_transformer(workload))
+    tokens = torch.randint(0, vocabulary, (batch, sequence))
+    segments = torch.randint(0, 2, (batch, sequence))
+    return _classifies(workload, module, tokens, segments, rows=batch, classes=width)
+
+
+@_register("gpt", "gpt2-small", "gpt-1.3b", "gpt-6.7b", "gpt-175b")
+def _gpt(workload: Workload, batch: int, sequence: int, vocabulary: int) -> Twin:
+    module = torch_models.Gpt(**_transformer(workload))
+    tokens = torch.randint(0, vocabulary, (batch, sequence))
+    return _classifies(workload, module, tokens, rows=batch * sequence, classes=vocabulary)
+
+
+def _transformer(workload: Workload) -> dict[str, int]:
+    names = ("layers", "width", "heads", "vocabulary", "positions")
+    return {name: int(workload.parameters[name]) for name in names}

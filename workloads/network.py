@@ -77,6 +77,10 @@ class Network:
         """Return a tensor that is there before the step: an input, or a buffer."""
         return self.tape.tensor(shape, dtype or self.dtype)
 
+    def like(self, tensor: Tensor) -> Tensor:
+        """Return a fresh tensor of the same shape and type."""
+        return self.tape.tensor(tensor.shape, tensor.dtype)
+
     def weight(self, *shape: int, name: str = "") -> Tensor:
         """Return a new trained tensor."""
         tensor = self.tape.tensor(shape, self.dtype, Storage(weight=True))
@@ -96,6 +100,12 @@ class Network:
         """Return another shape of the same memory (or a part of it); costs nothing."""
         offset = tensor.offset if offset is None else offset
         seen = self.tape.tensor(shape, tensor.dtype, tensor.storage, offset=offset)
+        seen.node, seen.slot = tensor.node, tensor.slot
+        return seen
+
+    def expanded(self, tensor: Tensor, *shape: int) -> Tensor:
+        """Return a view in which the elements are repeated; costs nothing."""
+        seen = self.tape.tensor(shape, tensor.dtype, tensor.storage, tensor.operand.nbytes)
         seen.node, seen.slot = tensor.node, tensor.slot
         return seen
 

@@ -39,8 +39,10 @@ def job_of(deps, steps=1):
 
 def played(plan, job):
     """Play a program on a clock of one tick an op; return (name, start, end) of each op."""
-    program, spans, now, answer = plan.program(Rank(0, 1), job), [], 0, None
-    running = {}
+    program = plan.program(Rank(0, 1), job)
+    spans: list[tuple[str, int, int]] = []
+    running: dict[Handle, int] = {}
+    now, answer = 0, None
     while True:
         try:
             action = program.send(answer)
@@ -51,6 +53,7 @@ def played(plan, job):
             spans += [(op.name, now + at, now + at + 1) for at, op in enumerate(action.work.graph)]
             now, answer = ends, None
         elif isinstance(action, Start):
+            assert isinstance(action.action, Compute)
             handle = Handle(action.action)
             graph = action.action.work.graph
             spans += [(op.name, now + at, now + at + 1) for at, op in enumerate(graph)]

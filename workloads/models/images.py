@@ -1,0 +1,179 @@
+"""Networks that classify images: LeNet-5, AlexNet, VGG, ResNet, MobileNetV2."""
+
+from __future__ import annotations
+
+from workloads.layers import (
+    adaptive_pool,
+    add,
+    avg_pool,
+    batch_norm,
+    classified,
+    conv,
+    dropout,
+    flatten,
+    global_pool,
+    linear,
+    max_pool,
+    relu,
+    relu6,
+    tanh,
+)
+from workloads.model import model
+from workloads.network import Network, Recorded
+from workloads.tape import Tensor
+
+VGG16_STAGES: tuple[tuple[int, int], ...] = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+"""(channels, convolutions) of each stage: configuration D of Simonyan & Zisserman."""
+MOBILENET_V2_STAGES: tuple[tuple[int, int, int, int], ...] = (
+    (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
+    (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+)  # fmt: skip
+"""(expansion, channels, blocks, stride) of each stage: Sandler et al., CVPR 2018, Table 2."""
+RESNET_STAGES: dict[int, tuple[tuple[int, ...], int]] = {
+    18: ((2, 2, 2, 2), 1), 34: ((3, 4, 6, 3), 1), 50: ((3, 4, 6, 3), 4),
+}  # fmt: skip
+"""Blocks by stage, and expansion, by depth: He et al., CVPR 2016, Table 1."""
+
+
+@model()
+def lenet5(net: Network, batch: int = 64, classes: int = 10) -> Recorded:
+    """LeNet-5 on 28 x 28 grey images (LeCun et al., Proc. IEEE 86(11), 1998).
+
+    >>> lenet5().weight_count
+    61706
+    """
+    x = image = net.given((batch, 1, 28, 28))
+    x = avg_pool(net, tanh(net, conv(net, x, 6, 5, bias=True)), 2)
+    x = avg_pool(net, tanh(net, conv(net, x, 16, 5, padding=0, bias=True)), 2)
+    x = flatten(net, x)
+    for width in (120, 84):
+        x = tanh(net, linear(net, x, width))
+    return classified(net, linear(net, x, classes), image)
+
+
+@model()
+def alexnet(net: Network, batch: int = 1, image: int = 224, classes: int = 1000) -> Recorded:
+    """AlexNet as one column (Krizhevsky, arXiv:1404.5997).
+
+    >>> alexnet().weight_count
+    61100840
+    """
+    x = given = net.given((batch, 3, image, image))
+    x = relu(net, conv(net, x, 64, 11, 4, 2, bias=True), in_place=True)
+    x = max_pool(net, x, 3, 2)
+    x = relu(net, conv(net, x, 192, 5, bias=True), in_place=True)
+    x = max_pool(net, x, 3, 2)
+    for channels in (384, 256, 256):
+        x = relu(net, conv(net, x, channels, 3, bias=True), in_place=True)
+    x = flatten(net, adaptive_pool(net, max_pool(net, x, 3, 2), 6))
+    for _ in range(2):
+        x = relu(net, linear(net, dropout(net, x), 4096), in_place=True)
+    return classified(net, linear(net, x, classes), given)
+
+
+@model()
+def vgg16(net: Network, batch: int = 1, image: int = 224, classes: int = 1000) -> Recorded:
+    """VGG-16 (Simonyan & Zisserman, ICLR 2015, configuration D).
+
+    >>> vgg16().weight_count
+    138357544
+    """
+    x = given = net.given((batch, 3, image, image))
+    for channels, depth in VGG16_STAGES:
+        for _ in range(depth):
+            x = relu(net, conv(net, x, channels, 3, bias=True), in_place=True)
+        x = max_pool(net, x, 2, 2)
+    x = flatten(net, adaptive_pool(net, x, 7))
+    for _ in range(2):
+        x = dropout(net, relu(net, linear(net, x, 4096), in_place=True))
+    return classified(net, linear(net, x, classes), given)
+
+
+def _resnet(net: Network, depth: int, batch: int, image: int, classes: int, width: int) -> Recorded:
+    blocks, expansion = RESNET_STAGES[depth]
+    x = given = net.given((batch, 3, image, image))
+    x = relu(net, batch_norm(net, conv(net, x, width, 7, 2)), in_place=True)
+    x = max_pool(net, x, 3, 2, 1)
+    for stage, count in enumerate(blocks):
+        for at in range(count):
+            x = _residual(net, x, width << stage, 2 if stage and not at else 1, expansion)
+    return classified(net, linear(net, global_pool(net, x), classes), given)
+
+
+def _residual(net: Network, x: Tensor, width: int, stride: int, expansion: int) -> Tensor:
+    """Add to x (or its projection) what a branch makes of it, then ReLU."""
+    channels = width * expansion
+    plan = [(width, 3, stride), (channels, 3, 1)]
+    if expansion > 1:
+        plan = [(width, 1, 1), (width, 3, stride), (channels, 1, 1)]
+    y = x
+    for at, (outputs, kernel, step) in enumerate(plan):
+        y = batch_norm(net, conv(net, y, outputs, kernel, step))
+        if at < len(plan) - 1:
+            y = relu(net, y, in_place=True)
+    if stride > 1 or x.shape[1] != channels:
+        x = batch_norm(net, conv(net, x, channels, 1, stride))
+    return relu(net, add(net, y, x, in_place=True), in_place=True)
+
+
+@model()
+def resnet18(
+    net: Network, batch: int = 1, image: int = 224, classes: int = 1000, width: int = 64
+) -> Recorded:
+    """ResNet-18 (He et al., CVPR 2016).
+
+    >>> resnet18().weight_count
+    11689512
+    """
+    return _resnet(net, 18, batch, image, classes, width)
+
+
+@model()
+def resnet34(
+    net: Network, batch: int = 1, image: int = 224, classes: int = 1000, width: int = 64
+) -> Recorded:
+    """ResNet-34 (He et al., CVPR 2016).
+
+    >>> resnet34().weight_count
+    21797672
+    """
+    return _resnet(net, 34, batch, image, classes, width)
+
+
+@model()
+def resnet50(
+    net: Network, batch: int = 1, image: int = 224, classes: int = 1000, width: int = 64
+) -> Recorded:
+    """ResNet-50 with the stride in the 3 x 3 convolution (He et al., CVPR 2016).
+
+    >>> resnet50().graph.flops.sum()
+    np.float64(8178368512.0)
+    """
+    return _resnet(net, 50, batch, image, classes, width)
+
+
+@model()
+def mobilenet_v2(net: Network, batch: int = 1, image: int = 224, classes: int = 1000) -> Recorded:
+    """MobileNetV2 (Sandler et al., CVPR 2018).
+
+    >>> mobilenet_v2().weight_count
+    3504872
+    """
+    x = given = net.given((batch, 3, image, image))
+    x = relu6(net, batch_norm(net, conv(net, x, 32, 3, 2)))
+    for expansion, channels, blocks, stride in MOBILENET_V2_STAGES:
+        for at in range(blocks):
+            x = _inverted(net, x, channels, 1 if at else stride, expansion)
+    x = relu6(net, batch_norm(net, conv(net, x, 1280, 1)))
+    x = dropout(net, global_pool(net, x))
+    return classified(net, linear(net, x, classes), given)
+
+
+def _inverted(net: Network, x: Tensor, channels: int, stride: int, expansion: int) -> Tensor:
+    """Widen, convolve each channel, narrow; add x where shapes agree."""
+    y, hidden = x, x.shape[1] * expansion
+    if expansion > 1:
+        y = relu6(net, batch_norm(net, conv(net, y, hidden, 1)))
+    y = relu6(net, batch_norm(net, conv(net, y, hidden, 3, stride, groups=hidden)))
+    y = batch_norm(net, conv(net, y, channels, 1))
+    return add(net, x, y) if x.shape == y.shape else y
