@@ -20,7 +20,6 @@ from hwmodels.open_cpu import OpenCpu
 from hwmodels.power import CpuPower, power_of
 from hwmodels.profile import Profile, profile_of
 from hwmodels.spec import Spec
-from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray, Graph
 from simulator.protocols import Clock
@@ -166,12 +165,16 @@ class Cpu:
             "overhead": profile.overhead_s,
         }
 
-    def energy_alone(self, graph: Graph, threads: int) -> Energy:
-        """Return what a graph uses when it runs alone, joules by component; as by events."""
+    def energy_by_op_j(self, graph: Graph, threads: int) -> Mapping[str, FloatArray | None]:
+        """Return what each op (n,) uses when the graph runs alone, joules by component.
+
+        The sums are what the events give; None where the power is unknown.
+        """
         profile = self.profile(graph, threads)
-        time_s = float(profile.ends_s[-1]) if len(graph) else 0.0
-        return self.power.energy(
-            time_s, profile.core_s(0.0, time_s), profile.moved_bytes(0.0, time_s)
+        return self.power.energy_j(
+            profile.times_s,
+            profile.overhead_s + profile.work_s * np.minimum(profile.team, self.cores.count),
+            profile.traffic_bytes[:, -1],
         )
 
     def power_w(self, threads: int) -> float | None:

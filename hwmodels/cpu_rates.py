@@ -99,7 +99,16 @@ def rates_for(spec: Spec) -> CpuRates:
     calibration = spec.calibration
     if calibration is None:
         return datasheet_rates(spec)
-    return scaled_rates(rates_of(calibration), spec.values, calibration.reference)
+    rates = scaled_rates(rates_of(calibration), spec.values, calibration.reference)
+    return _with_own_memory(rates, spec) if calibration.is_borrowed else rates
+
+
+def _with_own_memory(rates: CpuRates, spec: Spec) -> CpuRates:
+    """Return the rates with what this CPU's threads share, not the few cores that were measured."""
+    shared = spec.known("memory.bandwidth_bytes_per_s") * (spec.number("model.memory_share") or 1.0)
+    *caches, memory = rates.levels
+    free = (replace(cache, shared_bytes_per_s=np.inf) for cache in caches)
+    return replace(rates, levels=(*free, replace(memory, shared_bytes_per_s=shared)))
 
 
 def with_more(rates: CpuRates, resource: str, factor: float) -> CpuRates:

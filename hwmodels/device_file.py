@@ -117,6 +117,20 @@ def read_spec(path: Path, find: FindSpec) -> Spec:
     return _calibrated(reader, raw, spec)
 
 
+def read_estimates(path: Path) -> tuple[Mapping[str, Value], Mapping[str, Source]]:
+    """Return the values, with sources, that a file of estimates gives for devices of its kind.
+
+    Raises
+    ------
+    FileError : the file cannot be read, or a key is unknown or impossible
+    """
+    raw = _toml(path)
+    reader = _Reader(path, SCHEMAS[path.stem])
+    reader.sources = _sources(reader, raw)
+    values, sources, _ = _fields(reader, raw)
+    return values, sources
+
+
 def _toml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:

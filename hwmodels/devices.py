@@ -15,6 +15,8 @@ from types import MappingProxyType
 
 from hwmodels.device_file import read_spec
 from hwmodels.home import home
+from hwmodels.relatives import completed
+from hwmodels.schema import SCHEMAS
 from hwmodels.spec import Spec
 from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.protocols import Device
@@ -55,7 +57,7 @@ def device_names() -> tuple[str, ...]:
 
 
 def _in_catalog() -> dict[str, Path]:
-    return {path.stem: path for path in _CATALOG.glob("*/*.toml")}
+    return {path.stem: path for kind in SCHEMAS for path in (_CATALOG / kind).glob("*.toml")}
 
 
 def _of_user() -> dict[str, Path]:
@@ -118,8 +120,8 @@ def with_fields(device: Device, changes: Mapping[str, object]) -> Device:
 
 
 def device_from(spec: Spec) -> Device:
-    """Return the model of a device of which this is known."""
-    return _MODELS[spec.kind]()(spec)
+    """Return the model of a device of which this is known, completed by estimates."""
+    return _MODELS[spec.kind]()(completed(spec, find_spec))
 
 
 def _cpu() -> Callable[[Spec], Device]:
@@ -167,13 +169,17 @@ def _path_of(name: str | Path) -> Path:
         return Path(name).expanduser()
     if _is_plain(text):
         mine = devices_folder() / f"{text}.toml"
-        for path in (mine, *_CATALOG.glob(f"*/{text}.toml")):
+        for path in (mine, *_of_catalog(text)):
             if path.is_file():
                 return path
     aliases = _aliases()
     if text in aliases:
         return _path_of(aliases[text])
     raise UnknownNameError("device", text, {*device_names(), *aliases})
+
+
+def _of_catalog(name: str) -> list[Path]:
+    return [_CATALOG / kind / f"{name}.toml" for kind in SCHEMAS]
 
 
 def _is_plain(name: str) -> bool:
@@ -200,6 +206,6 @@ def _read(path: Path, above: tuple[Path, ...]) -> Spec:
 def _next(name: str, path: Path) -> Path:
     """Return the file that `path` is like: a user's file may be like its catalog namesake."""
     if name == path.stem:
-        found = [other for other in _CATALOG.glob(f"*/{name}.toml") if other != path]
-        return found[0] if found else path
+        others = (other for other in _of_catalog(name) if other.is_file() and other != path)
+        return next(others, path)
     return _path_of(name)

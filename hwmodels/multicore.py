@@ -97,5 +97,7 @@ def cores_of(spec: Spec) -> Cores:
         sockets=int(spec.number("sockets") or 1),
         threads_per_core=int(spec.known("threads_per_core")),
         all_core_clock=(spec.number("clock.all_core_hz") or boost) / boost,
+        sibling_work=spec.number("model.sibling_work") or 0.0,
         link_bytes_per_s=spec.number("memory.link_bandwidth_bytes_per_s") or np.inf,
+        far_fork=spec.number("model.far_fork") or 1.0,
     )

@@ -77,7 +77,6 @@ class _Load:
             self.done.succeed()
         return phase == self.last
 
-
     def skip_empty(self) -> bool:
         """Finish phases that take no time; tell whether all is done."""
         ends = self.profile.ends_s
@@ -128,9 +127,7 @@ class OpenCpu:
         stops = sorted((self._phase(work, op), place) for place, (_, op) in enumerate(work.marks))
         events = [marks[name] for name, _ in work.marks]
         self._settle()
-        self._loads.append(
-            _Load(profile, [(phase, events[i]) for phase, i in stops], done)
-        )
+        self._loads.append(_Load(profile, [(phase, events[i]) for phase, i in stops], done))
         self._plan()
         return running
 
@@ -148,7 +145,7 @@ class OpenCpu:
         the present or the future.
         """
         self._settle()
-        return self.cpu.power.energy(time_s, self._core_s, self._moved_bytes)
+        return Energy(self.cpu.power.energy_j(time_s, self._core_s, self._moved_bytes))
 
     @property
     def _alone(self) -> bool:

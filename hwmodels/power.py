@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from hwmodels.spec import Spec
-from simulator.energy import Energy
+from simulator.formula import FloatArray
+
+Amount = TypeVar("Amount", float, FloatArray)
+"""One number, or one for each op."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,9 @@ class CpuPower:
     core_w: float | None
     memory_j_per_byte: float | None
 
-    def energy(self, time_s: float, core_s: float, moved_bytes: float) -> Energy:
+    def energy_j(
+        self, time_s: Amount, core_s: Amount, moved_bytes: Amount
+    ) -> dict[str, Amount | None]:
         """Return what is used in some time, joules by component; None where unknown.
 
         Parameters
@@ -32,12 +38,12 @@ class CpuPower:
         core_s : summed time of busy cores, seconds
         moved_bytes : to and from memory, bytes
         """
-        return Energy({
+        return {
             "idle": None if self.idle_w is None else self.idle_w * time_s,
             "compute": None if self.core_w is None else self.core_w * core_s,
             "memory": None if self.memory_j_per_byte is None
             else self.memory_j_per_byte * moved_bytes,
-        })  # fmt: skip
+        }  # fmt: skip
 
 
 def power_of(spec: Spec) -> CpuPower:

@@ -183,6 +183,14 @@ _CPU_FIELDS = (
     Field(key="power.core_active_w", doc="further power of a busy core", low=0, high=1000),
     Field(key="power.memory_j_per_byte", doc="energy of moving a byte to or from memory",
           low=0, high=1e-6),
+    Field(key="model.sibling_work", low=0, high=1,
+          doc="what a second hardware thread adds to a core, in cores"),
+    Field(key="model.far_fork", low=1, high=1000,
+          doc="time to start and join a team on several sockets, over that on one"),
+    Field(key="model.memory_share", low=0.01, high=1,
+          doc="share of the memory bandwidth that programs reach"),
+    Field(key="model.borrowed_spread", low=0, high=5,
+          doc="spread of a number that is taken over from another machine's calibration"),
 )  # fmt: skip
 
 _ORDERED = (

@@ -18,6 +18,9 @@ from hwmodels.schema import SCHEMAS, Schema, Value
 from simulator.errors import InputError
 from simulator.source import Source
 
+NINETY_PERCENT = 1.645
+"""Standard deviations from the middle to either end of a 90 % interval of a normal variable."""
+
 USER = Source("set by the user", kind="user")
 
 
@@ -51,6 +54,7 @@ class Calibration:
     reference : the fields of the device that was measured; a device with other fields (another
         clock, wider vectors) scales the numbers by their ratio
     reference_name, reference_architecture : of that device
+    is_borrowed : whether it is of another machine than the one that uses it
     """
 
     numbers: Mapping[str, Number]
@@ -62,6 +66,7 @@ class Calibration:
     reference: Mapping[str, Value] = field(default_factory=dict)
     reference_name: str = ""
     reference_architecture: str = ""
+    is_borrowed: bool = False
 
     def drawn(self, seed: int) -> Calibration:
         """Return the calibration with each number drawn from its spread (log-normal).
@@ -77,11 +82,29 @@ class Calibration:
         }
         return replace(self, numbers=drawn)
 
+    def borrowed(self, spread: float) -> Calibration:
+        """Return the calibration as another machine takes it over: with wider spreads.
+
+        Parameters
+        ----------
+        spread : standard deviation of the logarithm, of what the other machine does differently
+        """
+        numbers = {name: replace(number, spread=math.hypot(number.spread, spread))
+                   for name, number in self.numbers.items()}  # fmt: skip
+        ratio = self.error_ratio or (1.0, 1.0)
+        wider = math.exp(NINETY_PERCENT * spread)
+        return replace(self, numbers=numbers, error_ratio=(ratio[0] / wider, ratio[1] * wider),
+                       is_borrowed=True)  # fmt: skip
+
     @property
     def source(self) -> Source:
         """Return where the numbers come from."""
         parts = (self.data, self.machine, self.software, self.date)
-        return Source(", ".join(part for part in parts if part), kind="calibrated")
+        note = ""
+        if self.is_borrowed:
+            note = (f"taken over from {self.reference_name} ({self.reference_architecture}), "
+                    "scaled by clock, vector width and memory bandwidth")  # fmt: skip
+        return Source(", ".join(part for part in parts if part), kind="calibrated", note=note)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,6 +157,14 @@ class Spec:
     def replaced(self, **changes: Any) -> Spec:
         """Return the spec with other attributes."""
         return replace(self, **changes)
+
+    def with_estimates(self, values: Mapping[str, Value], sources: Mapping[str, Source]) -> Spec:
+        """Return the spec with these values where its own are unknown."""
+        new = {key: value for key, value in values.items() if key not in self.values}
+        if not new:
+            return self
+        origin = {key: sources[key] for key in new}
+        return replace(self, values={**self.values, **new}, sources={**self.sources, **origin})
 
     def with_fields(self, changes: Mapping[str, object]) -> Spec:
         """Return the spec with other values, by dotted key; strings may carry units.

@@ -1,0 +1,73 @@
+"""Be the baseline: what the datasheet alone says of an op's time.
+
+The roofline (Williams, Waterman, Patterson, CACM 52(4), 2009): an op takes the longer of computing
+at the peak rate and moving each operand once at the full memory bandwidth. No overhead, no shape,
+no cache; real programs take 2 to 4 times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hwmodels.cpu_rates import flops_per_cycle
+from hwmodels.multicore import cores_of
+from hwmodels.spec import Spec
+from simulator.errors import InputError
+from simulator.ops import DTYPES, FloatArray, Graph
+from simulator.protocols import Device
+
+
+def roofline_s(graph: Graph, device: Device, threads: int) -> FloatArray:
+    """Return the time of each op (n,) by the datasheet's roofline, seconds.
+
+    Parameters
+    ----------
+    graph : the ops
+    device : with a spec, as `hwmodels.devices.find_device` gives
+    threads : from 1 to the device's `max_threads`
+
+    Raises
+    ------
+    InputError : a device without a datasheet, or threads out of range
+
+    >>> from hwmodels.devices import find_device
+    >>> from simulator.ops import Op
+    >>> product = Op(kind="gemm", dims=(1, 1000, 1000, 1000), flops=2e9, bytes_read=8e6)
+    >>> roofline_s(Graph.of([product]), find_device("rpi4-bcm2711"), threads=4)
+    array([0.04166667])
+    """
+    spec = getattr(device, "spec", None)
+    if not isinstance(spec, Spec):
+        raise InputError(f"device '{device.name}' has no datasheet to draw a roofline from")
+    peak = np.array([peak_flop_per_s(spec, dtype, threads) for dtype in DTYPES])
+    compute = graph.flops / peak[graph.dtype]
+    memory = graph.bytes_moved / bandwidth_bytes_per_s(spec, threads)
+    longer: FloatArray = np.maximum(compute, memory)
+    return longer
+
+
+def peak_flop_per_s(spec: Spec, dtype: str, threads: int) -> float:
+    """Return the peak of so many threads on one dtype: cores x clock x operations per cycle.
+
+    >>> from hwmodels.devices import find_spec
+    >>> peak_flop_per_s(find_spec("rpi4-bcm2711"), "float32", threads=4) / 1e9
+    48.0
+    """
+    cores = cores_of(spec)
+    team: Sequence[int] = [cores.check(threads, spec.name)]
+    clock = spec.known("clock.boost_hz") * float(cores.clock(np.array(team))[0])
+    return min(threads, cores.count) * clock * flops_per_cycle(spec.values, dtype)
+
+
+def bandwidth_bytes_per_s(spec: Spec, threads: int) -> float:
+    """Return the memory bandwidth of the sockets that so many threads are on, bytes per second.
+
+    >>> from hwmodels.devices import find_spec
+    >>> bandwidth_bytes_per_s(find_spec("aws-r4-16xlarge"), threads=17) / 1e9
+    153.6
+    """
+    cores = cores_of(spec)
+    sockets = int(cores.sockets_of(np.array([cores.check(threads, spec.name)]))[0])
+    return sockets * spec.known("memory.bandwidth_bytes_per_s")
