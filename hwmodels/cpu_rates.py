@@ -7,6 +7,7 @@ clock. Without any calibration only the datasheet is left, which is too fast by 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from hwmodels.cpu_cost import CpuRates, FamilyRate, Level
 from hwmodels.schema import Value
 from hwmodels.spec import Calibration, Number, Spec
 from simulator.errors import InputError
-from simulator.ops import DTYPE_BYTES, KINDS
+from simulator.ops import DTYPES, KINDS
 
 FLOP_KINDS = ("gemm", "sparse_gemm", "conv2d", "depthwise_conv2d", "attention", "rnn")
 """Kinds of op whose rate counts operations; the others' counts elements."""
@@ -144,17 +145,22 @@ def datasheet_rates(spec: Spec) -> CpuRates:
     12000000000.0
     """
     clock = spec.known("clock.boost_hz")
-    families = {}
-    for dtype in DTYPE_BYTES:
-        peak = flops_per_cycle(spec.values, dtype) * clock
-        for kind in KINDS:
-            rate = peak if kind in FLOP_KINDS else peak / 2
-            families[kind, dtype] = FamilyRate(rate_per_s=rate)
+    peaks = tuple(clock * flops_per_cycle(spec.values, dtype) for dtype in DTYPES)
     bandwidth = spec.known("memory.bandwidth_bytes_per_s")
     one = spec.number("memory.core_bandwidth_bytes_per_s") or bandwidth
     memory = Level(name="DRAM", capacity_bytes=np.inf, bandwidth_bytes_per_s=one,
                    shared_bytes_per_s=bandwidth)  # fmt: skip
-    return CpuRates(families=families, levels=(memory,))
+    return CpuRates(families=_datasheet_families(peaks), levels=(memory,))
+
+
+@functools.lru_cache(maxsize=256)
+def _datasheet_families(peaks: tuple[float, ...]) -> Mapping[tuple[str, str], FamilyRate]:
+    """Return every family at the peak of its dtype; without multiply-add at half of it."""
+    return {
+        (kind, dtype): FamilyRate(rate_per_s=peak if kind in FLOP_KINDS else peak / 2)
+        for dtype, peak in zip(DTYPES, peaks, strict=True)
+        for kind in KINDS
+    }
 
 
 def flops_per_cycle(values: Mapping[str, Value], dtype: str) -> float:

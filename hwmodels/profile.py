@@ -128,7 +128,10 @@ def team_bandwidth(rates: CpuRates, cores: Cores, team: IntArray) -> FloatArray:
     shared = np.array([level.shared_bytes_per_s for level in rates.levels])
     cached = np.arange(len(one)) < len(one) - 1
     alone = busy * one * np.where(cached, cores.clock(team)[:, None], 1.0)
-    link = np.where(cached, np.inf, cores.link_bytes_per_s)
-    over_links = link * sockets**2 / np.where(sockets > 1, sockets - 1, 1e-300)
-    drawn: FloatArray = np.minimum(np.minimum(alone, shared * sockets), over_links)
+    drawn: FloatArray = np.minimum(alone, shared * sockets)
+    if cores.sockets > 1:
+        far = (sockets - 1) / sockets**2
+        with np.errstate(divide="ignore"):
+            over_links = np.where(cached | (far == 0), np.inf, cores.link_bytes_per_s / far)
+        drawn = np.minimum(drawn, over_links)
     return drawn
