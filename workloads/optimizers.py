@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from simulator.errors import UnknownNameError
 from workloads.network import Network
-from workloads.tape import Tensor
+from workloads.tape import Piece, Storage, Tensor
 
 Update = Callable[[Network, Tensor, Tensor], None]
 
@@ -69,7 +69,39 @@ def update(net: Network, optimizer: str) -> None:
     step = OPTIMIZERS[optimizer]
     if step is None:
         return
-    net.tape.phase = "update"
+    tape = net.tape
+    tape.phase = "update"
+    pieces: dict[tuple[int, ...], tuple[Piece, float]] = {}
     for place, weight in enumerate(net.weights):
-        if place in net.grads:
-            step(net, weight, net.grads[place])
+        grad = net.grads.get(place)
+        if grad is None:
+            continue
+        before = [*weight.storage.readers, grad.storage.writer]
+        key = (weight.code, grad.code, len(before), before.index(before[-1]))
+        if key not in pieces:
+            pieces[key] = _piece(net, step, weight, grad, before)
+        piece, state_bytes = pieces[key]
+        tape.play(piece, before)
+        net.state_bytes += state_bytes
+
+
+def _piece(
+    net: Network, step: Update, weight: Tensor, grad: Tensor, before: list[int]
+) -> tuple[Piece, float]:
+    """Return the calls for one weight, and the bytes of its state.
+
+    Weights that are alike take the same calls, but for what they wait for: those numbered in
+    `before`, which stand in the piece as -2, -3 ...
+    """
+    start, state_bytes = len(net.tape), net.state_bytes
+    stand_ins = [-2 - before.index(one) for one in before]
+    own, other = Storage(weight=True), Storage()
+    own.readers, other.writer = stand_ins[:-1], stand_ins[-1]
+    step(
+        net,
+        net.tape.tensor(weight.shape, weight.dtype, own),
+        net.tape.tensor(grad.shape, grad.dtype, other),
+    )
+    kept = net.state_bytes - state_bytes
+    net.state_bytes = state_bytes
+    return net.tape.cut(start), kept

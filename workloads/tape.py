@@ -73,6 +73,16 @@ class Tensor:
         return self.operand.dtype
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Hold some calls that follow each other; see `Tape.cut`."""
+
+    rows: list[int]
+    deps: list[int]
+    dep_bytes: list[float]
+    dep_ends: list[int]
+
+
 @dataclass(slots=True)
 class Tape:
     """Record calls; `graph()` returns what was recorded.
@@ -85,7 +95,7 @@ class Tape:
 
     phase: str = "forward"
     unmodelled: dict[str, int] = field(default_factory=dict)
-    _codes: dict[tuple[Operand, bool], int] = field(default_factory=dict)
+    _codes: dict[Hashable, tuple[Operand, int]] = field(default_factory=dict)
     _rows: list[int] = field(default_factory=list)
     _known: dict[Hashable, int] = field(default_factory=dict)
     _ops: list[Op] = field(default_factory=list)
@@ -112,11 +122,14 @@ class Tape:
         ----------
         nbytes : of its distinct elements; None: all are distinct
         """
-        storage = Storage() if storage is None else storage
-        size = prod(shape) * DTYPE_BYTES[dtype] if nbytes is None else nbytes
-        operand = Operand(shape, dtype, size)
-        code = self._codes.setdefault((operand, storage.weight), len(self._codes))
-        return Tensor(operand, code, storage, offset)
+        if storage is None:
+            storage = Storage()
+        key = (shape, dtype, nbytes, storage.weight)
+        known = self._codes.get(key)
+        if known is None:
+            size = prod(shape) * DTYPE_BYTES[dtype] if nbytes is None else nbytes
+            known = self._codes[key] = Operand(shape, dtype, size), len(self._codes)
+        return Tensor(known[0], known[1], storage, offset)
 
     def call(
         self,
@@ -141,10 +154,13 @@ class Tape:
         before: dict[int, float] = {}
         for one, nbytes in zip(inputs, self._reads[row], strict=True):
             if nbytes:
-                writer = one.storage.writer
-                if writer != EXTERNAL:
-                    before[writer] = before.get(writer, 0.0) + nbytes
-                one.storage.readers.append(index)
+                storage = one.storage
+                storage.readers.append(index)
+                writer = storage.writer
+                if writer in before:
+                    before[writer] += nbytes
+                elif writer != EXTERNAL:
+                    before[writer] = nbytes
         for one in writes:
             self._write(one.storage, index, before)
         for one in outputs:
@@ -172,11 +188,15 @@ class Tape:
         options: tuple[tuple[str, Hashable], ...],
     ) -> int:
         """Return the number of this description of a call; equal ones are described once."""
-        again = _repeated(inputs)
-        codes = tuple([one.code for one in inputs])
-        fresh = tuple([one.code for one in outputs])
-        places = tuple([inputs.index(one) for one in writes])
-        key = (name, self.phase, codes, again, fresh, places, options)
+        key = (
+            name,
+            self.phase,
+            tuple([one.code for one in inputs]),
+            _repeated(inputs) if len(inputs) > 1 else (),
+            tuple([one.code for one in outputs]),
+            tuple([inputs.index(one) for one in writes]) if writes else (),
+            options,
+        )
         row = self._known.get(key)
         if row is None:
             row = self._known[key] = len(self._ops)
@@ -219,6 +239,31 @@ class Tape:
             )
         )
 
+    def cut(self, start: int) -> Piece:
+        """Take back all calls since the one numbered `start`, to be played again elsewhere.
+
+        Waiting for calls before `start` is kept as it is: for negative numbers, which stand for
+        calls that are named when the piece is played.
+        """
+        edge = self._dep_start[start]
+        piece = Piece(
+            rows=self._rows[start:],
+            deps=[one - start if one >= start else one for one in self._dep[edge:]],
+            dep_bytes=self._dep_bytes[edge:],
+            dep_ends=[end - edge for end in self._dep_start[start + 1 :]],
+        )
+        del self._rows[start:], self._dep[edge:], self._dep_bytes[edge:]
+        del self._dep_start[start + 1 :]
+        return piece
+
+    def play(self, piece: Piece, external: Sequence[int]) -> None:
+        """Record the calls of a piece; its call -2 is the first of `external`, -3 the second ..."""
+        start, edge = len(self._rows), len(self._dep)
+        self._rows.extend(piece.rows)
+        self._dep.extend([start + one if one >= 0 else external[-2 - one] for one in piece.deps])
+        self._dep_bytes.extend(piece.dep_bytes)
+        self._dep_start.extend([edge + end for end in piece.dep_ends])
+
     def graph(self) -> Graph:
         """Return the graph of all calls."""
         if not self._rows:
@@ -240,7 +285,7 @@ class Tape:
 
 def _repeated(inputs: Sequence[Tensor]) -> tuple[int, ...]:
     """Return the places of the inputs that an earlier one is already (they are read once)."""
-    if len(inputs) < 2 or len({id(one.storage) for one in inputs}) == len(inputs):
+    if len({id(one.storage) for one in inputs}) == len(inputs):
         return ()
     seen: set[tuple[int, int, float]] = set()
     again = []
