@@ -246,6 +246,29 @@ class Graph:
         """Return the indices of the ops that op `index` waits for."""
         return self.dep[self.dep_start[index] : self.dep_start[index + 1]]
 
+    @classmethod
+    def joined(cls, graphs: Sequence[Graph]) -> Graph:
+        """Return the graph of the ops of all graphs, one graph after the other.
+
+        >>> two = Graph.of([Op(kind="copy", dims=(1,)), Op(kind="sort", dims=(1, 1))])
+        >>> Graph.joined([two, two]).deps_of(3)
+        array([2])
+        """
+        names = tuple(dict.fromkeys(name for graph in graphs for name in graph.names))
+        code = {name: index for index, name in enumerate(names)}
+        codes = [np.array([code[n] for n in g.names], np.int64)[g.name] for g in graphs]
+        first = np.cumsum([0, *(len(graph) for graph in graphs)])
+        edges = np.cumsum([0, *(len(graph.dep) for graph in graphs)])
+        starts = [g.dep_start[:-1] + edge for g, edge in zip(graphs, edges, strict=False)]
+        columns = ("kind", "dtype", "phase", "dims", "dep_bytes", *_AMOUNTS)
+        return cls(
+            **{a: np.concatenate([getattr(graph, a) for graph in graphs]) for a in columns},
+            name=np.concatenate(codes),
+            names=names,
+            dep_start=np.concatenate([*starts, edges[-1:]]),
+            dep=np.concatenate([g.dep + at for g, at in zip(graphs, first, strict=False)]),
+        )
+
     def select(self, mask: BoolArray) -> Graph:
         """Return the graph of the ops in the mask (n,); dependencies on others are dropped."""
         keep = np.flatnonzero(mask)

@@ -1,6 +1,6 @@
 """Say what is asked, as text: a workload, a machine and a plan with dotted parameters.
 
-A *scenario* is one point: "resnet50 on raspberry-pi-4 with plan single, workload.batch 8". A
+A *scenario* is one point: "resnet50 on raspberry-pi-4 with plan threads, workload.batch 8". A
 *parameter* is a dotted name and a value: "workload.batch", "on.memory.bandwidth_bytes_per_s",
 "plan.threads", "job.steps", "job.price_per_kwh". A *grid* gives several values to some names.
 
@@ -61,13 +61,13 @@ class Scenario:
     >>> scenario.under("on")
     {'memory.bandwidth_bytes_per_s': 4000000000.0}
     >>> print(scenario)
-    mlp on raspberry-pi-4, plan single, on.memory.bandwidth_bytes_per_s=4000000000.0, \
+    mlp on raspberry-pi-4, plan threads, on.memory.bandwidth_bytes_per_s=4000000000.0, \
 workload.batch=8
     """
 
     workload: str
     on: str
-    plan: str = "single"
+    plan: str = "threads"
     parameters: Mapping[str, Value] = field(default_factory=dict)
     steps: int = 1
     seed: int = 0

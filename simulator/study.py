@@ -68,7 +68,7 @@ class Study:
         InputError : no workload or no machine is named
 
         >>> Study(values={"workload": "mlp", "on": "this-machine"}).scenario().plan
-        'single'
+        'threads'
         """
         first = {name: axis[0] for name, axis in self.grid.items() if name not in self.values}
         values = {**first, **self.values}

@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from simulator.bounds import Bound
+from simulator.bounds import Bound, check_bounds
 from simulator.errors import BoundError, DoesNotFitError, InputError, UnknownNameError
 from simulator.scenario import Scenario, Value, checked_grid
 from simulator.sweep_chunks import ERROR, REASON, Evaluate, Task, executing
@@ -101,6 +101,35 @@ def _table(points: Sequence[Mapping[str, Value]], rows: Mapping[int, Row]) -> pd
     return frame
 
 
+def check_points(frame: pd.DataFrame, bounds: Sequence[Bound]) -> None:
+    """Raise where a point of a sweep breaks a bound; what cannot be keeps none.
+
+    Raises
+    ------
+    UnknownNameError : a bound's metric is no column
+    InputError : a bound's metric is unknown at a point
+    BoundError : names how many points break bounds, and the first of them
+    """
+    _check_names(frame, [bound.metric for bound in bounds])
+    broken = [(index, text) for index in frame.index if (text := _broken(frame, index, bounds))]
+    if broken:
+        index, text = broken[0]
+        raise BoundError(f"{len(broken)} of {len(frame)} points break a bound; "
+                         f"the first is row {index + 1}: {text}")  # fmt: skip
+
+
+def _broken(frame: pd.DataFrame, index: int, bounds: Sequence[Bound]) -> str:
+    """Return what is wrong with a point, "" where nothing is."""
+    row = frame.loc[index]
+    if bounds and row[REASON]:
+        return str(row[REASON])
+    try:
+        check_bounds(lambda name: float(str(row[name])), bounds)
+    except BoundError as error:
+        return str(error)
+    return ""
+
+
 def best_point(frame: pd.DataFrame, metric: str, bounds: Sequence[Bound] = ()) -> pd.Series:
     """Return the row that has least of a metric, among those that can be and keep the bounds.
 
@@ -120,10 +149,7 @@ def best_point(frame: pd.DataFrame, metric: str, bounds: Sequence[Bound] = ()) -
     possible = frame[frame[REASON] == ""]
     if possible.empty:
         raise DoesNotFitError(f"no point of the grid can be; the first: {frame[REASON].iloc[0]}")
-    names = [name for name in frame.columns if frame[name].dtype.kind in "fi"]
-    for name in [metric, *(bound.metric for bound in bounds)]:
-        if name not in names:
-            raise UnknownNameError("metric", name, names, "the sweep's table")
+    _check_names(frame, [metric, *(bound.metric for bound in bounds)])
     kept = possible
     for bound in bounds:
         kept = kept[[bound.holds(value) for value in kept[bound.metric]]]
@@ -132,6 +158,13 @@ def best_point(frame: pd.DataFrame, metric: str, bounds: Sequence[Bound] = ()) -
     if kept[metric].isna().all():
         raise InputError(f"{metric} is unknown at every point of the grid")
     return kept.loc[[kept[metric].idxmin()]].iloc[0]
+
+
+def _check_names(frame: pd.DataFrame, metrics: Iterable[str]) -> None:
+    names = [name for name in frame.columns if frame[name].dtype.kind in "fi"]
+    for name in metrics:
+        if name not in names:
+            raise UnknownNameError("metric", name, names, "the sweep's table")
 
 
 def _nearest_miss(possible: pd.DataFrame, bounds: Sequence[Bound]) -> str:

@@ -50,7 +50,7 @@ def test_the_parameters_under_a_root_have_the_names_that_it_knows():
     held = scenario(workload__batch=1, workload__hidden=[8, 8], plan__threads=2)
     assert held.under("workload") == {"batch": 1, "hidden": (8, 8)}
     assert held.value("plan.threads") == 2
-    assert held.value("plan") == "single"
+    assert held.value("plan") == "threads"
     assert held.value("plan.ranks") is None
 
 

@@ -22,7 +22,7 @@ from simulator.errors import (
     UnknownNameError,
 )
 from simulator.scenario import Scenario
-from simulator.sweep import best_point, sweep
+from simulator.sweep import best_point, check_points, sweep
 from simulator.sweep_chunks import InProcess, Submitted, Task, executing
 from simulator.sweep_store import Row
 
@@ -285,6 +285,34 @@ def test_a_point_that_makes_no_sense_stays_in_the_table_beside_others():
 
     found = sweep({"workload.batch": [0, 1]}, picky, BASE)
     assert found["reason"].tolist() == ["batch must be positive", ""]
+
+
+# --- bounds at every point -----------------------------------------------------------------------
+
+
+def test_bounds_that_hold_at_every_point_pass():
+    frame = sweep({"plan.threads": [1, 2], "workload.batch": [1]}, toy, BASE)
+    check_points(frame, [parse_bound("step_time_s<=1"), parse_bound("energy_j>0")])
+
+
+def test_bounds_that_some_points_break_name_how_many_and_the_first(table):
+    with pytest.raises(BoundError, match=r"4 of 12 points break a bound; the first is row 2: step"):
+        check_points(table, [parse_bound("step_time_s<=0.6")])
+
+
+def test_a_point_that_cannot_be_keeps_no_bound(table):
+    with pytest.raises(BoundError, match=r"1 of 12 .* row 12: needs more memory"):
+        check_points(table, [parse_bound("step_time_s>0")])
+
+
+def test_a_bound_on_what_is_unknown_at_a_point_cannot_be_judged(table):
+    with pytest.raises(InputError, match="cannot be judged"):
+        check_points(table, [parse_bound("energy_j>0")])
+
+
+def test_a_bound_on_no_metric_is_an_error_with_the_nearest_name(table):
+    with pytest.raises(UnknownNameError, match="did you mean 'energy_j'"):
+        check_points(table, [parse_bound("energy>0")])
 
 
 # --- the best point ------------------------------------------------------------------------------

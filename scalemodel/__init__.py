@@ -1,0 +1,119 @@
+"""Predict how fast ML workloads run and scale, then measure how wrong the prediction was.
+
+    import scalemodel as sm
+
+    step = sm.resnet50(batch=8)
+    run = sm.simulate(step, on=sm.device("raspberry-pi-4"), plan=sm.Threads(4))
+    print(run)
+
+All public names are here; each is loaded when it is first used, so importing costs next to nothing.
+Models of the registry (`sm.resnet50`, `sm.mlp` ...) are names here too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("simulator", "hwmodels", "workloads", "validation")
+"""The packages that this one puts in one place."""
+
+_MODULES: dict[str, tuple[str, ...]] = {
+    # what is asked, and the answer
+    "simulator.simulate": ("simulate",),
+    "simulator.explain": ("explain",),
+    "simulator.against": ("against",),
+    "simulator.run": ("Run",),
+    "simulator.scenario": ("Scenario",),
+    "simulator.study": ("read_study",),
+    "simulator.bounds": ("Bound", "check_bounds", "parse_bound"),
+    "simulator.sweep": ("best_point",),
+    "simulator.bill": ("Tariff",),
+    "validation.predict": ("predict",),
+    "scalemodel.asking": ("sweep", "capture"),
+    # the vocabulary
+    "simulator.ops": ("Op", "Graph"),
+    "simulator.workload": ("Workload", "Work", "Job", "Buffer"),
+    "simulator.actions": ("Rank", "Group", "ANY"),
+    "simulator.protocols": ("Device", "Machine", "Network", "Placement", "Plan"),
+    "simulator.energy": ("Energy",),
+    "simulator.timeline": ("Timeline", "Span"),
+    "simulator.source": ("Source",),
+    "simulator.errors": (
+        "ScalemodelError", "InputError", "UnknownNameError", "UnitError", "FileError",
+        "ProgramError", "DeadlockError", "DoesNotFitError", "BoundError",
+    ),
+    "simulator.version": ("VERSION",),
+    # laws
+    "simulator.laws": (
+        "amdahl_speedup", "amdahl_limit", "gustafson_speedup", "karp_flatt_serial_fraction",
+        "usl_throughput", "strong_efficiency", "weak_efficiency", "roofline_flop_per_s",
+    ),
+    "simulator.fit_laws": ("fit_amdahl", "fit_usl", "fit_ernest", "read_points"),
+    # hardware, workloads, plans
+    "hwmodels.devices": ("find_device", "list_devices"),
+    "workloads.registry": ("find_workload", "list_workloads"),
+    "workloads.plans": ("Single", "Threads", "find_plan"),
+    "workloads.card": ("complexity_card",),
+}  # fmt: skip
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+_SUBMODULES = ("plots",)
+
+__all__ = [*sorted(_HOME), "__version__", "device"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name, a model of the registry, or the version; loaded when first asked."""
+    if name.startswith("__") and name != "__version__":
+        raise AttributeError(f"module 'scalemodel' has no attribute '{name}'")
+    check_packages()
+    value = _find(name)
+    globals()[name] = value
+    return value
+
+
+def _find(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name == "__version__":
+        return __getattr__("VERSION")
+    if name == "device":
+        return __getattr__("find_device")
+    if name in _SUBMODULES:
+        return importlib.import_module(f"scalemodel.{name}")
+    from simulator.errors import nearest
+    from workloads.registry import MODELS
+
+    if name in MODELS:
+        return MODELS[name]
+    near = nearest(name, [*__all__, *MODELS])
+    hint = f"; did you mean '{near}'?" if near else ""
+    raise AttributeError(f"module 'scalemodel' has no attribute '{name}'{hint}")
+
+
+def __dir__() -> list[str]:
+    from workloads.registry import MODELS
+
+    return sorted({*globals(), *__all__, *MODELS})
+
+
+def check_packages() -> None:
+    """Raise where a folder or module of the user's hides one of our packages.
+
+    Raises
+    ------
+    ImportError : names the package and the file that took its name
+    """
+    ours = Path(__file__).resolve().parents[1]
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        origin = None if spec is None else spec.origin
+        if origin is None or Path(origin).resolve().parents[1] != ours:
+            taken = "is not installed" if origin is None else f"is hidden by {origin}"
+            raise ImportError(
+                f"scalemodel needs its own package '{name}', which {taken}; rename that file or "
+                "folder, or start from another folder (with the command `scalemodel`, the folder "
+                "you are in does not matter)"
+            )

@@ -1,0 +1,95 @@
+"""`scalemodel predict`: one scenario, its bounds, or its ratio to another machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option, Typer
+
+from scalemodel import report
+from scalemodel.options import Asked, Demanded, OutputOption, command
+from scalemodel.output import Output, emit
+from simulator.bounds import check_bounds
+from simulator.errors import InputError
+from simulator.run import Run
+from simulator.scenario import Scenario
+from simulator.study import Study
+
+if TYPE_CHECKING:
+    from simulator.explain import Explanation
+
+EXAMPLES = """
+  scalemodel predict resnet50 --on raspberry-pi-4 --threads 4
+  scalemodel predict mlp --on this-machine --set workload.batch=256 -o json
+  scalemodel predict --scenario mine.toml --assert 'step_time_s<=100 ms'
+  scalemodel predict resnet50 --on amd-epyc-7742 --against raspberry-pi-4
+  scalemodel predict resnet50 --on this-machine --grid plan.threads=1..4 --minimize step_time_s
+"""
+
+
+def add(app: Typer) -> None:
+    """Add the command."""
+    command(app, "predict", predict, EXAMPLES)
+
+
+def predict(
+    asked: Asked,
+    demanded: Demanded,
+    against: Annotated[
+        str | None,
+        Option(metavar="MACHINE", help="another machine: how many times as fast, and how sure"),
+    ] = None,
+    explain: Annotated[bool, Option("--explain", help="say what binds, and for how long")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Predict how long a workload takes on a machine, and what it needs."""
+    study = asked.study().merged(demanded.study())
+    if study.grid:
+        from scalemodel.commands.sweep import run_sweep
+
+        if against is not None or explain:
+            raise InputError("--grid asks for many points; --against and --explain for one")
+        run_sweep(asked, study, None, output)
+        return
+    if study.minimize is not None:
+        raise InputError(f"--minimize {study.minimize} needs --grid: the points to choose from")
+    scenario, run = predicted(asked, study)
+    if against is not None:
+        other = scenario.changed({"on": against})
+        first = report.Predicted(scenario, run)
+        _print_ratio(first, report.Predicted(other, predicted_run(asked, other)), output)
+    else:
+        shown = report.flat_table(run) if output is Output.CSV else report.table(run, scenario)
+        explanation = explained(run) if explain else None
+        emit(output, report.with_explanation(shown, explanation),
+             report.document(run, scenario, explanation))  # fmt: skip
+    check_bounds(run.metric, study.bounds)
+
+
+def predicted(asked: Asked, study: Study) -> tuple[Scenario, Run]:
+    """Return the scenario that a study asks, and its run."""
+    scenario = study.scenario()
+    return scenario, predicted_run(asked, scenario)
+
+
+def predicted_run(asked: Asked, scenario: Scenario, record: bool = False) -> Run:
+    """Return the run of a scenario, under the user's own plan where one is given."""
+    from scalemodel.own_code import own_plan
+    from validation.predict import predict as run_of
+
+    return run_of(scenario, plan=own_plan(asked.plan_file, scenario), record=record)
+
+
+def explained(run: Run) -> Explanation:
+    """Return what binds a run."""
+    from simulator.explain import explain
+
+    return explain(run)
+
+
+def _print_ratio(first: report.Predicted, second: report.Predicted, output: Output) -> None:
+    from simulator.against import against
+
+    ratio = against(first.run, second.run, seed=first.scenario.seed)
+    table = report.ratio_table(ratio, first, second, plain=output is Output.CSV)
+    emit(output, table, report.ratio_document(ratio, first, second))

@@ -1,0 +1,143 @@
+"""`scalemodel show`: all that is known of one thing, with sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option, Typer
+
+from scalemodel.options import OutputOption, command
+from scalemodel.output import Output, Table, emit
+from scalemodel.report import source_record, unit_of
+from simulator.scenario import parse_setting
+from simulator.source import Source
+
+EXAMPLES = """
+  scalemodel show raspberry-pi-4
+  scalemodel show resnet50 --set workload.batch=32
+  scalemodel show my-machine.toml -o json
+"""
+
+
+def add(app: Typer) -> None:
+    """Add the command."""
+    command(app, "show", show, EXAMPLES)
+
+
+def show(
+    name: Annotated[
+        str, Argument(help="a device, device file (.toml), workload, plan, suite or law")
+    ],
+    settings: Annotated[
+        list[str],
+        Option("--set", metavar="NAME=VALUE", help="a parameter of the workload or device"),
+    ] = [],  # noqa: B006
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show a device with the source of every number, a workload's complexity, a plan or a suite."""
+    from scalemodel.names import kind_of
+
+    kind = "device" if name.endswith(".toml") or Path(name).is_file() else kind_of(name)
+    values = dict(parse_setting(text) for text in settings)
+    table, document = _SHOWN[kind](name, values)
+    emit(output, table, document)
+
+
+def _device(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
+    from hwmodels.devices import find_spec
+
+    spec = find_spec(name)
+    own = {key.removeprefix("on."): value for key, value in values.items()}
+    spec = spec.with_fields(own) if own else spec
+    keys = [key for key in spec.schema.fields if key in spec.values]
+    numbered = list(dict.fromkeys(spec.sources[key] for key in keys))
+    rows, records = [], []
+    for key in keys:
+        field, value, source = spec.schema.fields[key], spec.values[key], spec.sources[key]
+        rows.append([key, field.show(value), f"[{numbered.index(source) + 1}]", field.doc])
+        records.append({"key": key, "value": value, "unit": unit_of(key),
+                        "source": source_record(source), "doc": field.doc})  # fmt: skip
+    document = {"name": spec.name, "kind": "device", "type": spec.kind, "title": spec.title,
+                "architecture": spec.architecture, "fields": records,
+                "calibration": _calibration(spec.calibration)}  # fmt: skip
+    notes = [f"[{i}] {_source_line(source)}" for i, source in enumerate(numbered, start=1)]
+    table = Table(["key", "value", "source", "meaning"], rows, f"{spec.name}: {spec.title}",
+                  [*notes, _calibration_line(spec.calibration)])  # fmt: skip
+    return table, document
+
+
+def _source_line(source: Source) -> str:
+    parts = (source.text, source.licence, source.kind, source.note)
+    return "; ".join(part for part in parts if part)
+
+
+def _calibration(calibration: Any) -> Any:
+    if calibration is None:
+        return None
+    numbers = {
+        name: {"value": number.value, "spread": number.spread}
+        for name, number in calibration.numbers.items()
+    }
+    named = {key: getattr(calibration, key) for key in ("data", "date", "machine", "software")}
+    return named | {"error_ratio": calibration.error_ratio, "numbers": numbers}
+
+
+def _calibration_line(calibration: Any) -> str:
+    if calibration is None:
+        return "calibration: none; times are those of the datasheet, which promises too much"
+    ratio = calibration.error_ratio
+    error = "" if ratio is None else f"; measured/predicted {ratio[0]:.2f} to {ratio[1]:.2f}"
+    return f"calibration: {len(calibration.numbers)} numbers, {calibration.source.text}{error}"
+
+
+def _workload(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
+    from workloads.card import complexity_card
+    from workloads.registry import find_model
+
+    own = {key.removeprefix("workload."): value for key, value in values.items()}
+    card = complexity_card(find_model(name), **own)
+    return card.table(), card.document()
+
+
+def _plan(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
+    import inspect
+    from dataclasses import fields
+
+    from workloads.plans import PLANS
+
+    plan: Any = PLANS[name]
+    about = inspect.getdoc(plan) or ""
+    defaults = {f"plan.{field.name}": field.default for field in fields(plan)}
+    document = {"name": name, "kind": "plan", "about": about, "parameters": defaults}
+    rows = [[key, value] for key, value in defaults.items()]
+    return Table(["parameter", "default"], rows, title=f"{name}: {about}"), document
+
+
+def _suite(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
+    from validation.suite import find_suite
+
+    suite = find_suite(name)
+    fitted = suite.calibration().get("case_ids", [])
+    facts = {"name": name, "kind": "suite", "about": suite.summary, "live": suite.live,
+             "cases": len(suite.cases()), "calibrated_on": len(fitted),
+             "baselines": list(suite.baselines)}  # fmt: skip
+    return Table(["fact", "value"], [[key, value] for key, value in facts.items()]), facts
+
+
+def _law(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
+    from simulator.fit_laws import LAWS
+
+    law = LAWS[name]
+    facts = {"name": law.name, "kind": "law", "about": law.formula}
+    return Table(["fact", "value"], [[key, value] for key, value in facts.items()]), facts
+
+
+_SHOWN: Mapping[str, Callable[[str, Mapping[str, Any]], tuple[Table, Any]]] = {
+    "device": _device,
+    "workload": _workload,
+    "plan": _plan,
+    "suite": _suite,
+    "law": _law,
+}

@@ -1,0 +1,156 @@
+"""Say what a run gave: for people as a table, for programs as a document."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from scalemodel.output import Table
+from simulator.run import METRICS, Run, show_metric
+from simulator.scenario import Scenario
+from simulator.source import Source
+from simulator.units import dimension_of
+from simulator.version import VERSION
+
+if TYPE_CHECKING:
+    from simulator.against import Ratio
+    from simulator.explain import Explanation
+
+HEADLINE = "step_time_s"
+"""The figure that stands for a whole prediction."""
+
+_UNITS = {"bytes": "B", "bytes_per_s": "B/s", "flop": "FLOP", "flop_per_s": "FLOP/s", "w": "W",
+          "j": "J", "hz": "Hz", "j_per_byte": "J/B"}  # fmt: skip
+_PLAIN_UNITS = {"throughput": "samples/s", "job.hours": "h", "job.kwh": "kWh"}
+
+
+def unit_of(metric: str) -> str:
+    """Return the unit of a metric's value; "1" for what has none.
+
+    >>> unit_of("step_time_s"), unit_of("peak_memory_bytes"), unit_of("throughput")
+    ('s', 'B', 'samples/s')
+    """
+    dimension = dimension_of(metric)
+    if dimension is None:
+        return _PLAIN_UNITS.get(metric, "1")
+    return _UNITS.get(dimension, dimension)
+
+
+def figure(run: Run, metric: str) -> dict[str, Any]:
+    """Return one figure of a run with unit and interval."""
+    low, high = run.bounds(metric) or (None, None)
+    return {"value": run.metric(metric), "unit": unit_of(metric), "low": low, "high": high}
+
+
+def document(
+    run: Run, scenario: Scenario, explanation: Explanation | None = None
+) -> dict[str, Any]:
+    """Return all that a run gave, for JSON."""
+    found: dict[str, Any] = {
+        "scenario": scenario.as_dict(),
+        "metric": HEADLINE,
+        **figure(run, HEADLINE),
+        "metrics": {name: figure(run, name) for name in run.metrics},
+        "baseline": run.baseline,
+        "calibration": calibration_of(run),
+        "seed": run.seed,
+        "version": VERSION,
+        "sources": [source_record(source) for source in run.sources],
+        "notes": list(run.notes),
+    }
+    if explanation is not None:
+        found["explanation"] = asdict(explanation) | {"binds": explanation.binds}
+    return found
+
+
+def source_record(source: Source) -> dict[str, str]:
+    """Return where a number comes from, for JSON."""
+    return {"text": source.text, "licence": source.licence, "kind": source.kind,
+            "note": source.note}  # fmt: skip
+
+
+def calibration_of(run: Run) -> str | None:
+    """Return what the run's numbers were calibrated on; None where they are datasheet facts."""
+    fitted = [source.text for source in run.sources if source.kind == "calibrated"]
+    return "; ".join(fitted) or None
+
+
+def table(run: Run, scenario: Scenario) -> Table:
+    """Return the figures of a run as a table; what is unknown says so."""
+    rows = []
+    for name in run.metrics:
+        low, high = run.bounds(name) or (None, None)
+        interval = "" if low is None else f"{show_metric(name, low)} to {show_metric(name, high)}"
+        rows.append([name, show_metric(name, run.metric(name)), interval])
+    return Table(["metric", "value", "90 % interval"], rows, title=str(scenario), notes=_notes(run))
+
+
+def with_explanation(shown: Table, explanation: Explanation | None) -> Table:
+    """Return a table with what binds below it."""
+    if explanation is None:
+        return shown
+    return replace(shown, notes=[*shown.notes, "", *str(explanation).splitlines()])
+
+
+def flat_table(run: Run) -> Table:
+    """Return the figures of a run as plain numbers with units, for CSV."""
+    rows = [[name, *figure(run, name).values()] for name in run.metrics]
+    return Table(["metric", "value", "unit", "low", "high"], rows)
+
+
+def _notes(run: Run) -> list[str]:
+    calibration = calibration_of(run)
+    notes = [f"speedup over: {run.baseline}"]
+    notes += [f"note: {note}" for note in run.notes]
+    if run.interval is None:
+        notes.append("no interval: this device was not calibrated, so its error is not known")
+    if calibration:
+        notes.append(f"calibrated on: {calibration}")
+    texts = dict.fromkeys(s.text for s in run.sources if s.kind != "calibrated")
+    return notes + [f"source: {text}" for text in texts]
+
+
+# --- two runs --------------------------------------------------------------------------------
+
+
+class Predicted(NamedTuple):
+    """Hold what was asked and what came out."""
+
+    scenario: Scenario
+    run: Run
+
+
+def ratio_document(ratio: Ratio, first: Predicted, second: Predicted) -> dict[str, Any]:
+    """Return how many times as fast one run is as another, for JSON."""
+    return {
+        "metric": "ratio",
+        "value": ratio.value,
+        "unit": "1",
+        "low": ratio.low,
+        "high": ratio.high,
+        "p_faster": ratio.p_faster,
+        "draws": ratio.draws,
+        "scenario": first.scenario.as_dict(),
+        "against": second.scenario.as_dict(),
+        "throughput": [figure(side.run, "throughput") for side in (first, second)],
+        "calibration": [calibration_of(side.run) for side in (first, second)],
+        "seed": ratio.seed,
+        "version": VERSION,
+    }
+
+
+def ratio_table(ratio: Ratio, first: Predicted, second: Predicted, plain: bool = False) -> Table:
+    """Return two runs beside each other and how many times as fast the first one is.
+
+    Parameters
+    ----------
+    ratio : of the first to the second
+    first, second : what was asked and what came out
+    plain : bare numbers in the units of the metrics' names
+    """
+    shown = (lambda name, value: value) if plain else show_metric
+    runs = (first.run, second.run)
+    rows = [[name, *(shown(name, run.metric(name)) for run in runs)] for name in METRICS]
+    rows.append(["ratio", ratio.value if plain else f"{ratio.value:.4g}", 1 if plain else "1"])
+    title = f"{first.scenario} against {second.scenario.on}: {ratio}"
+    return Table(["metric", first.scenario.on, second.scenario.on], rows, title)

@@ -1,0 +1,119 @@
+"""Predict a scenario: bind its names to hardware models and workloads, and simulate."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from hwmodels.devices import find_device, with_fields
+from hwmodels.this_machine import NAME as THIS_MACHINE
+from hwmodels.this_machine import this_machine
+from simulator.bill import Tariff
+from simulator.errors import InputError, UnknownNameError
+from simulator.protocols import Device, Plan
+from simulator.run import Run
+from simulator.scenario import Scenario, Value
+from simulator.simulate import simulate
+from simulator.workload import Workload
+from workloads.plans import find_plan
+from workloads.registry import find_workload
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Hold what the names of a scenario stand for."""
+
+    workload: Workload
+    device: Device
+    plan: Plan
+    tariff: Tariff | None
+
+
+def predict(scenario: Scenario, *, plan: Plan | None = None, record: bool = False) -> Run:
+    """Return how long a scenario takes and what it needs.
+
+    Parameters
+    ----------
+    scenario : workload, machine and plan by name, with dotted parameters
+    plan : used in place of the one that the scenario names
+    record : whether to keep a timeline
+
+    Raises
+    ------
+    UnknownNameError : a name or parameter that nothing carries
+    InputError : a value that makes no sense
+    FileError : a device file that cannot be used
+    DoesNotFitError : the device needs more memory than it has
+
+    >>> scenario = Scenario(workload="mlp", on="raspberry-pi-4", parameters={"workload.batch": 8})
+    >>> predict(scenario).samples_per_step
+    8
+    """
+    bound = bind(scenario, plan)
+    return simulate(
+        bound.workload,
+        bound.device,
+        bound.plan,
+        steps=scenario.steps,
+        seed=scenario.seed,
+        tariff=bound.tariff,
+        record=record,
+    )
+
+
+def bind(scenario: Scenario, plan: Plan | None = None) -> Bound:
+    """Return what the names of a scenario stand for; arguments and errors as of `predict`."""
+    workload = workload_of(scenario.workload, scenario.under("workload"))
+    device = device_of(scenario)
+    found = plan_of(scenario) if plan is None else plan
+    return Bound(workload, device, found, tariff_of(scenario, workload))
+
+
+def workload_of(name: str, parameters: Mapping[str, Value]) -> Workload:
+    """Return a workload by name and parameters; equal ones are the same object."""
+    return _workload(name, tuple(sorted(parameters.items())))
+
+
+@functools.lru_cache(maxsize=256)
+def _workload(name: str, parameters: tuple[tuple[str, Any], ...]) -> Workload:
+    return find_workload(name, **dict(parameters))
+
+
+def device_of(scenario: Scenario) -> Device:
+    """Return the device of a scenario, with its fields changed as the scenario says."""
+    changes = scenario.under("on")
+    device = named_device(scenario.on)
+    return with_fields(device, changes) if changes else device
+
+
+def named_device(name: str) -> Device:
+    """Return the machine at hand, a device of the catalog or of the user, or that of a file."""
+    return this_machine() if name == THIS_MACHINE else find_device(name)
+
+
+def plan_of(scenario: Scenario) -> Plan:
+    """Return the plan that a scenario names."""
+    return find_plan(scenario.plan, **scenario.under("plan"))
+
+
+def tariff_of(scenario: Scenario, workload: Workload) -> Tariff | None:
+    """Return length and prices of the whole job, None where the scenario says nothing of them.
+
+    Raises
+    ------
+    UnknownNameError : no such parameter of a job
+    InputError : prices without a length, or a value that makes no sense
+    """
+    given = scenario.under("job")
+    known = [field.name for field in fields(Tariff)]
+    for name, value in given.items():
+        if name not in known:
+            raise UnknownNameError("parameter of a job", name, known)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputError(f"job.{name}: expected a number, got {value!r}")
+    if given and "steps" not in given:
+        raise InputError(f"job.{next(iter(given))} needs job.steps: how long the whole job is")
+    numbers: dict[str, Any] = dict(given)
+    return Tariff(**numbers) if given else None

@@ -1,0 +1,235 @@
+"""Predict many scenarios at little cost each: the points of a sweep.
+
+Where one rank does the whole step on one device, nothing competes and the step takes the sum of its
+ops' times: no events are needed. All else is simulated. Both ways give the same figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from simulator.bill import Tariff
+from simulator.errors import ScalemodelError
+from simulator.memory import peak_memory
+from simulator.ops import FloatArray, Graph
+from simulator.protocols import Calibrated, Device, Plan
+from simulator.run import Run
+from simulator.scenario import Scenario
+from simulator.sweep_chunks import run_row
+from simulator.sweep_store import Row
+from simulator.workload import Workload
+from validation.predict import device_of, plan_of, predict, tariff_of, workload_of
+from workloads.plans import Single, Threads
+
+
+@runtime_checkable
+class ClosedForm(Device, Calibrated, Protocol):
+    """Be a device that knows time and energy of each op in closed form."""
+
+    def energy_by_op_j(self, graph: Graph, threads: int) -> Mapping[str, FloatArray | None]:
+        """Return what each op (n,) uses when the graph runs alone, joules by component."""
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """Evaluate scenarios for a sweep.
+
+    Parameters
+    ----------
+    plan : used in place of the ones that scenarios name; None: theirs
+    """
+
+    plan: Plan | None = None
+
+    def __call__(self, scenario: Scenario) -> Run:
+        """Return the run of one scenario, simulated by events."""
+        return predict(scenario, plan=self.plan)
+
+    def many(self, scenarios: Sequence[Scenario]) -> list[Row | ScalemodelError]:
+        """Return for each scenario its figures, or the error that one by one would raise."""
+        joined = Joined()
+        answers: dict[int, Row | ScalemodelError] = {}
+        # A device after the other: each keeps what it knows of a graph only as long as needed.
+        for indices in _by_device(scenarios).values():
+            alone = [self._alone(scenarios[i]) for i in indices]
+            device = _device(scenarios[indices[0]])
+            if isinstance(device, ClosedForm):
+                answers |= _in_closed_form(device, zip(indices, alone, strict=True), joined)
+        left = [index for index in range(len(scenarios)) if index not in answers]
+        answers |= {index: self._by_events(scenarios[index]) for index in left}
+        return [answers[index] for index in range(len(scenarios))]
+
+    def _alone(self, scenario: Scenario) -> _Alone | None:
+        """Return what one rank does alone; None where events (or an error) are needed."""
+        try:
+            plan = plan_of(scenario) if self.plan is None else self.plan
+            threads = _threads_alone(plan)
+            if threads is None:
+                return None
+            workload = workload_of(scenario.workload, scenario.under("workload"))
+            tariff = tariff_of(scenario, workload)
+        except ScalemodelError:
+            return None
+        return _Alone(workload, threads, scenario.steps, tariff)
+
+    def _by_events(self, scenario: Scenario) -> Row | ScalemodelError:
+        try:
+            return run_row(self(scenario))
+        except ScalemodelError as error:
+            return error
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """Be one rank that does so many steps, an op after the other."""
+
+    workload: Workload
+    threads: int
+    steps: int
+    tariff: Tariff | None
+
+    def fits(self, device: Device) -> bool:
+        """Say whether neither threads nor memory are short; why not, the simulation says."""
+        memory = device.memory_bytes
+        enough = memory is None or peak_memory(self.workload)["total"] <= memory
+        return enough and self.threads <= device.max_threads and len(self.workload.graph) > 0
+
+    def row(self, device: ClosedForm, figures: Figures, single: Figures) -> Row:
+        """Return the figures of the run; `single` is the same on one thread."""
+        step_s, step_j = figures.step_s, figures.energy_j
+        speedup = single.step_s / step_s
+        low, high = device.error_ratio or (None, None)
+        bill = None if self.tariff is None else self.tariff.bill(step_s, step_j)
+        return {
+            "time_s": self.steps * step_s,
+            "step_time_s": step_s,
+            "throughput": self.workload.samples / step_s,
+            "speedup": speedup,
+            "efficiency": speedup / self.threads,
+            "compute_share": 1.0,
+            "communication_share": 0.0,
+            "idle_share": 0.0,
+            "overhead_share": figures.overhead_s / step_s,
+            "energy_j": _times(step_j, self.steps),
+            "energy_per_sample_j": _times(step_j, 1 / self.workload.samples),
+            "mean_power_w": _times(step_j, 1 / step_s),
+            "peak_power_w": device.power_w(self.threads),
+            "peak_memory_bytes": peak_memory(self.workload)["total"],
+            "cost": None if bill is None else bill.money,
+            "step_time_low_s": _times(low, step_s),
+            "step_time_high_s": _times(high, step_s),
+        }
+
+
+def _by_device(scenarios: Sequence[Scenario]) -> dict[tuple[object, ...], list[int]]:
+    """Return the indices of the scenarios on each device."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for index, scenario in enumerate(scenarios):
+        groups.setdefault((scenario.on, *scenario.under("on").items()), []).append(index)
+    return groups
+
+
+def _device(scenario: Scenario) -> Device | None:
+    try:
+        return device_of(scenario)
+    except ScalemodelError:
+        return None
+
+
+def _threads_alone(plan: Plan) -> int | None:
+    """Return the threads of a plan in which one rank does one op after another; None: another."""
+    if isinstance(plan, Single):
+        return 1
+    if isinstance(plan, Threads) and plan.inter_op == 1:
+        return plan.threads
+    return None
+
+
+def _in_closed_form(
+    device: ClosedForm, points: Iterable[tuple[int, _Alone | None]], joined: Joined
+) -> dict[int, Row]:
+    """Return the figures of the points that fit, by their number."""
+    fitting = {i: alone for i, alone in points if alone is not None and alone.fits(device)}
+    by_threads: dict[int, list[Workload]] = {1: [alone.workload for alone in fitting.values()]}
+    for alone in fitting.values():
+        by_threads.setdefault(alone.threads, []).append(alone.workload)
+    figures = {
+        threads: joined.figures(device, workloads, threads)
+        for threads, workloads in by_threads.items()
+    }
+    return {
+        i: alone.row(device, figures[alone.threads][alone.workload], figures[1][alone.workload])
+        for i, alone in fitting.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Hold what one step takes: seconds, seconds of overhead in it, joules (None: unknown)."""
+
+    step_s: float
+    overhead_s: float
+    energy_j: float | None
+
+
+MOST_OPS = 50_000
+"""Ops that are costed in one call: many enough to be cheap, few enough for the caches."""
+
+
+class Joined:
+    """Cost many workloads in one call, by their joined graphs, which are kept."""
+
+    def __init__(self) -> None:
+        self._graphs: dict[tuple[Workload, ...], Graph] = {}
+
+    def figures(
+        self, device: ClosedForm, workloads: Sequence[Workload], threads: int
+    ) -> dict[Workload, Figures]:
+        """Return what one step of each workload takes on so many threads."""
+        found: dict[Workload, Figures] = {}
+        for part in _parts(dict.fromkeys(workloads)):
+            graph = self._graphs.get(part)
+            if graph is None:
+                graph = self._graphs[part] = Graph.joined([w.graph for w in part])
+            found |= zip(part, _figures(device, graph, part, threads), strict=True)
+        return found
+
+
+def _parts(workloads: Iterable[Workload]) -> Iterator[tuple[Workload, ...]]:
+    """Yield the workloads in parts of at most `MOST_OPS` ops together."""
+    part: list[Workload] = []
+    ops = 0
+    for workload in workloads:
+        if part and ops + len(workload.graph) > MOST_OPS:
+            yield tuple(part)
+            part, ops = [], 0
+        part.append(workload)
+        ops += len(workload.graph)
+    if part:
+        yield tuple(part)
+
+
+def _figures(
+    device: ClosedForm, graph: Graph, workloads: Sequence[Workload], threads: int
+) -> list[Figures]:
+    first = np.cumsum([0, *(len(workload.graph) for workload in workloads[:-1])])
+
+    def sums(values: FloatArray) -> list[float]:
+        found: list[float] = np.add.reduceat(values, first).tolist()
+        return found
+
+    step_s = sums(device.times_s(graph, threads))
+    overhead_s = sums(device.breakdown_s(graph, threads)["overhead"])
+    by_op = device.energy_by_op_j(graph, threads)
+    known = [joules for joules in by_op.values() if joules is not None]
+    all_known = known and len(known) == len(by_op)
+    energy_j = sums(sum(known, np.zeros(len(graph)))) if all_known else [None] * len(step_s)
+    return [Figures(*one) for one in zip(step_s, overhead_s, energy_j, strict=True)]
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
