@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
 
 from simulator.errors import InputError, UnknownNameError
 from simulator.frozen import quick
 from simulator.workload import Buffer, Work
 
+T = TypeVar("T")
 ANY = -1
 """Receive from whichever rank sends first."""
 
@@ -188,9 +189,32 @@ class Message:
     buffer: Buffer
 
 
+class _Made(dict[Any, Any]):
+    """Keep actions made before: a loop asks for the same ones again and again.
+
+    The keys hold the identities of buffers, which the kept actions keep alive.
+    """
+
+    def keep(self, key: object, action: T) -> T:
+        """Remember an action; forget all when there are too many."""
+        if len(self) >= _MOST_KEPT:
+            self.clear()
+        self[key] = action
+        return action
+
+    def __reduce__(self) -> tuple[type[_Made], tuple[()]]:
+        """Forget all when pickled: identities mean nothing in another process."""
+        return (_Made, ())
+
+
+_MOST_KEPT = 4096
+
+
 @dataclass(frozen=True, slots=True)
 class Rank:
     """Be one participant of a program: a pure factory of actions.
+
+    Equal calls may give the same action.
 
     Parameters
     ----------
@@ -203,20 +227,16 @@ class Rank:
     id: int
     size: int
     world: Group = field(init=False, repr=False, compare=False)
-    _computes: dict[Work, Compute] = field(init=False, repr=False, compare=False)
+    _made: _Made = field(init=False, repr=False, compare=False, default_factory=_Made)
 
     def __post_init__(self) -> None:
         if not 0 <= self.id < self.size:
             raise InputError(f"rank {self.id} of {self.size}; ranks are 0 to {self.size - 1}")
         object.__setattr__(self, "world", Group.of(range(self.size)))
-        object.__setattr__(self, "_computes", {})
 
     def compute(self, work: Work) -> Compute:
-        """Return the action of doing a piece of work (the same for the same work)."""
-        action = self._computes.get(work)
-        if action is None:
-            action = self._computes[work] = Compute(work)
-        return action
+        """Return the action of doing a piece of work."""
+        return self._made.get(work) or self._made.keep(work, Compute(work))
 
     def collective(
         self, kind: str, buffer: Buffer, group: Group | None = None, op: str = "sum", root: int = 0
@@ -232,6 +252,10 @@ class Rank:
         op : one of `REDUCE_OPS`
         root : the rank that sends (broadcast) or receives (reduce)
         """
+        key = (kind, id(buffer), group, op, root)
+        made: Collective | None = self._made.get(key)
+        if made is not None:
+            return made
         if kind not in COLLECTIVES:
             raise UnknownNameError("collective", kind, COLLECTIVES)
         if op not in REDUCE_OPS:
@@ -240,7 +264,7 @@ class Rank:
             group = self.world
         elif self.id not in group:
             raise InputError(f"rank {self.id} calls {kind} over a group without it: {group}")
-        return Collective(kind, buffer, group, op, root)
+        return self._made.keep(key, Collective(kind, buffer, group, op, root))
 
     def all_reduce(self, buffer: Buffer, group: Group | None = None, op: str = "sum") -> Collective:
         """Return the action that leaves the reduction of all buffers in every buffer."""
@@ -276,17 +300,25 @@ class Rank:
 
     def send(self, buffer: Buffer, to: int) -> Send:
         """Return the action of sending a copy of a buffer."""
+        key = (id(buffer), to)
+        made: Send | None = self._made.get(key)
+        if made is not None:
+            return made
         if not 0 <= to < self.size:
             raise InputError(f"rank {self.id} sends '{buffer.name}' to rank {to}; "
                              f"ranks are 0 to {self.size - 1}")  # fmt: skip
-        return Send(buffer, to)
+        return self._made.keep(key, Send(buffer, to))
 
     def recv(self, buffer: Buffer, source: int = ANY, timeout_s: float | None = None) -> Recv:
         """Return the action of receiving into a buffer, from one rank or from any."""
+        key = (id(buffer), source, timeout_s)
+        made: Recv | None = self._made.get(key)
+        if made is not None:
+            return made
         if not ANY <= source < self.size:
             raise InputError(f"rank {self.id} receives '{buffer.name}' from rank {source}; "
                              f"ranks are 0 to {self.size - 1}, or ANY")  # fmt: skip
-        return Recv(buffer, source, timeout_s)
+        return self._made.keep(key, Recv(buffer, source, timeout_s))
 
     def sleep(self, seconds: float) -> Sleep:
         """Return the action of doing nothing for some seconds."""

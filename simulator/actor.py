@@ -67,7 +67,7 @@ class Pending(Handle):
     action: Any
     marks: Any
     callbacks: Sequence[Callable[[Any], object]] | None
-    uses: dict[str, None] | None
+    uses: dict[str, bool] | None
 
     def __init__(self, actor: Actor, action: object) -> None:
         self.actor = actor
@@ -98,12 +98,13 @@ class Actor:
 
     __slots__ = (
         "advance", "awaiting", "clock", "computing", "copies", "device", "device_index", "ended",
-        "ends", "foreground", "handlers", "mailbox", "missing", "outbox", "peers", "rank", "seats",
-        "since_s", "stage", "threads", "ticket", "totals", "uses", "values",
+        "ends", "foreground", "handlers", "mailbox", "me", "missing", "outbox", "peers", "rank",
+        "seats", "since_s", "stage", "threads", "ticket", "totals", "uses", "values",
     )  # fmt: skip
 
     def __init__(self, rank: Rank, stage: Stage, copies: int, device: int, threads: int) -> None:
-        self.rank, self.stage, self.clock = rank.id, stage, stage.clock
+        self.me, self.rank = rank, rank.id
+        self.stage, self.clock = stage, stage.clock
         self.copies, self.threads = copies, threads
         self.device_index, self.device = device, stage.device(device, copies)
         self.values = None if stage.values is None else stage.values[rank.id]

@@ -59,6 +59,9 @@ def exact_sum(terms: Iterable[tuple[float, int]]) -> float:
     >>> exact_sum([(0.1, 1)] * 10) == exact_sum([(0.1, 10)]) == 1.0
     True
     """
+    terms = list(terms)
+    if len(terms) == 1:
+        return terms[0][0] * terms[0][1]
     counts: Counter[float] = Counter()
     for value, times in terms:
         counts[value] += times

@@ -10,19 +10,30 @@ from collections.abc import Sequence
 
 from simulator.actions import Collective, Compute, Rank, Recv, Send, Sleep, Start, Wait
 from simulator.actor import Actor, Handler, Totals
-from simulator.computing import compute, sleep, start_compute, start_sleep
+from simulator.computing import compute, sleep
 from simulator.deadlocks import explain_deadlock
 from simulator.energy import Energy, exact_sum
 from simulator.errors import DeadlockError, InputError, UnreceivedMessageError
 from simulator.folding import Folding, choose_ranks, unfolded
-from simulator.mailbox import Mailbox, Sorting, recv, send, start_recv, start_send
-from simulator.meetings import Halls
+from simulator.mailbox import Mailbox, Sorting, recv, send
+from simulator.meetings import Halls, collective
 from simulator.outcome import Outcome
 from simulator.protocols import Machine, Placement, Plan
 from simulator.stage import Stage, UnfoldableError, ValuesByRank
 from simulator.timeline import Timeline
-from simulator.waiting import starting, wait
+from simulator.waiting import start, wait
 from simulator.workload import Job
+
+HANDLERS: dict[type, Handler] = {
+    Compute: compute,
+    Collective: collective,
+    Send: send,
+    Recv: recv,
+    Sleep: sleep,
+    Start: start,
+    Wait: wait,
+}
+"""What carries out each kind of action."""
 
 
 def execute(
@@ -130,18 +141,10 @@ class _Run:
 
     def _play(self, plan: Plan, placement: Placement) -> None:
         stage = self.stage
-        halls = Halls(stage, self.folding.members(), placement.devices.__getitem__)
-        starters = {
-            Compute: start_compute, Collective: halls.start, Send: start_send, Recv: start_recv,
-            Sleep: start_sleep,
-        }  # fmt: skip
-        handlers: dict[type, Handler] = {
-            Compute: compute, Collective: halls.collective, Send: send, Recv: recv, Sleep: sleep,
-            Start: starting(starters), Wait: wait,
-        }  # fmt: skip
+        stage.halls = Halls(stage, self.folding.members(), placement.devices)
         stage.alone = len(self.actors) == 1
         for actor in self.actors:
-            actor.begin(plan.program(Rank(actor.rank, placement.size), self.job), handlers)
+            actor.begin(plan.program(actor.me, self.job), HANDLERS)
         stage.alone = False
         stage.clock.play(stage)
         if stage.live:

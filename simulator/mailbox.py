@@ -35,35 +35,41 @@ class Parcel:
     Parameters
     ----------
     channel : where it travels
-    sequence : how many messages its source had sent before
     buffer : what was sent
-    payload : a copy of the buffer's contents; None where only sizes are simulated
+    sent_s : when, seconds
     pending : the send, where the program may wait for its delivery
+
+    `payload` is a copy of the buffer's contents, only where there are values; `arrived_s` and
+    `taken` are set once it is kept.
     """
 
     __slots__ = (
         "arrived", "arrived_s", "buffer", "callbacks", "channel", "payload", "pending", "sent_s",
-        "sequence", "taken",
+        "taken",
     )  # fmt: skip
     _ok = True
+    arrived_s: float
+    payload: object
+    taken: bool
 
-    def __init__(self, channel: Channel, buffer: Buffer, pending: Pending | None) -> None:
-        source = channel.source
-        self.channel, self.buffer, self.pending = channel, buffer, pending
-        self.payload = None if source.values is None else source.values.read(buffer.name)
-        self.sequence = source.totals.sent_messages
-        self.sent_s = self.arrived_s = source.clock.now
-        self.arrived = self.taken = False
+    def __init__(
+        self, channel: Channel, buffer: Buffer, sent_s: float, pending: Pending | None
+    ) -> None:
+        self.channel = channel
+        self.buffer = buffer
+        self.sent_s = sent_s
+        self.pending = pending
+        self.arrived = False
         self.callbacks = _DELIVER
 
 
 class Channel:
     """Lead from one rank to another."""
 
-    __slots__ = ("flying", "receivers", "source", "target", "waiting")
+    __slots__ = ("flying", "mailbox", "receivers", "source", "target", "waiting")
 
     def __init__(self, source: Actor, target: Actor) -> None:
-        self.source, self.target = source, target
+        self.source, self.target, self.mailbox = source, target, target.mailbox
         self.flying: deque[Parcel] = deque()
         self.waiting: deque[Parcel] = deque()
         self.receivers: deque[Pending] = deque()
@@ -81,14 +87,14 @@ class Mailbox:
     sorting : the mailboxes to look through at the end of this instant, shared by all ranks
     """
 
-    __slots__ = ("actor", "channels", "heap", "receivers", "sorting", "timed_out")
+    __slots__ = ("actor", "channels", "heap", "kept", "receivers", "sorting", "timed_out")
 
     def __init__(self, actor: Actor, sorting: Sorting) -> None:
         self.actor, self.sorting = actor, sorting
         self.channels: dict[int, Channel] = {}
         self.receivers: deque[Pending] = deque()
         self.heap: list[Order] | None = None
-        self.timed_out = 0
+        self.timed_out = self.kept = 0
 
     def channel(self, source: int) -> Channel:
         """Return the channel from a rank."""
@@ -99,24 +105,26 @@ class Mailbox:
             self.channels[source] = peer.outbox[self.actor.rank] = Channel(peer, self.actor)
         return self.channels[source]
 
-    def arrive(self, parcel: Parcel) -> None:
-        """Hand a parcel to a receive from its source, else keep it for whoever asks."""
-        channel = parcel.channel
-        if channel.receivers:
-            receive(channel.receivers.popleft(), parcel)
-            return
-        channel.waiting.append(parcel)
+    def keep(self, parcel: Parcel) -> None:
+        """Keep a parcel that no receive from its source waits for."""
+        parcel.channel.waiting.append(parcel)
         parcel.arrived_s = self.actor.clock.now
+        parcel.taken = False
         if self.heap is not None:
-            heappush(self.heap, _order(parcel))
+            heappush(self.heap, self._order(parcel))
             if self.receivers:
                 self.sorting.ask(self)
+
+    def _order(self, parcel: Parcel) -> Order:
+        # Parcels of one source are kept in the order of sending.
+        self.kept += 1
+        return (tick(parcel.arrived_s), parcel.channel.source.rank, self.kept, parcel)
 
     def first(self) -> Parcel | None:
         """Return the first message for a receive from any rank, or None."""
         if self.heap is None:
             kept = (parcel for channel in self.channels.values() for parcel in channel.waiting)
-            self.heap = [_order(parcel) for parcel in kept]
+            self.heap = [self._order(parcel) for parcel in kept]
             heapify(self.heap)
         while self.heap and self.heap[0][3].taken:
             heappop(self.heap)
@@ -127,10 +135,6 @@ class Mailbox:
         while self.receivers and (parcel := self.first()) is not None:
             parcel.channel.waiting.popleft()
             receive(self.receivers.popleft(), parcel)
-
-
-def _order(parcel: Parcel) -> Order:
-    return (tick(parcel.arrived_s), parcel.channel.source.rank, parcel.sequence, parcel)
 
 
 class Sorting:
@@ -189,16 +193,15 @@ def dispatch(actor: Actor, action: Send, pending: Pending | None) -> None:
     """Put a copy of a buffer on its way."""
     channel = actor.outbox.get(action.to) or _open_channel(actor, action.to)
     buffer, totals, stage = action.buffer, actor.totals, actor.stage
-    parcel = Parcel(channel, buffer, pending)
+    parcel = Parcel(channel, buffer, actor.clock.now, pending)
+    if actor.values is not None:
+        parcel.payload = actor.values.read(buffer.name)
     totals.sent_messages += 1
     totals.sent_bytes += buffer.nbytes
     channel.flying.append(parcel)
     src, dst = actor.device_index, channel.target.device_index
-    if channel.target is actor:
-        deliver(parcel)
-        return
     if src == dst:
-        actor.clock.put(parcel, 0.0)
+        _send_locally(parcel)
         return
     if stage.fabric is None:
         raise no_network(stage.machine.name, f"rank {actor.rank} sends to rank {action.to}")
@@ -207,6 +210,15 @@ def dispatch(actor: Actor, action: Send, pending: Pending | None) -> None:
         actor.clock.put(parcel, delay)
     else:
         when(delay, lambda _: deliver(parcel), actor.clock)
+
+
+def _send_locally(parcel: Parcel) -> None:
+    """Deliver within a device: at once to the sender itself, else within this instant."""
+    channel = parcel.channel
+    if channel.source is channel.target:
+        deliver(parcel)
+    else:
+        channel.source.clock.put(parcel, 0.0)
 
 
 def _open_channel(actor: Actor, to: int) -> Channel:
@@ -237,7 +249,10 @@ def deliver(parcel: Parcel) -> None:
         first = flying.popleft()
         if first.pending is not None:
             _end_send(first)
-        channel.target.mailbox.arrive(first)
+        if channel.receivers:
+            receive(channel.receivers.popleft(), first)
+        else:
+            channel.mailbox.keep(first)
 
 
 def _end_send(parcel: Parcel) -> None:
@@ -308,22 +323,25 @@ def _expire(pending: Pending, line: deque[Pending], ticket: int, _: object) -> N
 
 def receive(pending: Pending, parcel: Parcel) -> None:
     """Give a parcel to a receive."""
-    actor, action = pending.actor, pending.action
-    buffer: Buffer = action.buffer
-    if parcel.buffer.nbytes > buffer.nbytes:
+    actor, sent = pending.actor, parcel.buffer
+    buffer: Buffer = pending.action.buffer
+    if sent.nbytes > buffer.nbytes:
         raise ProgramError(
-            f"rank {actor.rank} receives '{parcel.buffer.name}' of {parcel.buffer.nbytes} B from "
+            f"rank {actor.rank} receives '{sent.name}' of {sent.nbytes} B from "
             f"rank {parcel.channel.source.rank} into '{buffer.name}' of {buffer.nbytes} B"
         )
     parcel.taken = True
     totals = actor.totals
     totals.received_messages += 1
-    totals.received_bytes += parcel.buffer.nbytes
+    totals.received_bytes += sent.nbytes
     if actor.values is not None:
         actor.values.write(buffer.name, parcel.payload)
-    pending.moved_s = max(pending.start_s, parcel.sent_s)
-    actor.record(pending, RECV, buffer.name)
-    pending.finish(Message(parcel.channel.source.rank, parcel.buffer))
+    pending.moved_s = pending.start_s
+    if parcel.sent_s > pending.start_s:
+        pending.moved_s = parcel.sent_s
+    if actor.stage.rows is not None:
+        actor.record(pending, RECV, buffer.name)
+    pending.finish(Message(parcel.channel.source.rank, sent))
 
 
 _DELIVER = (deliver,)

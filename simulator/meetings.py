@@ -114,7 +114,7 @@ class Meeting:
 
     def _delay(self) -> Delay:
         hall, action, stage = self.hall, self.action, self.hall.stage
-        if hall.group.size == 1 or (hall.local and stage.fabric is None):
+        if hall.local:
             return 0.0
         if stage.fabric is None:
             raise no_network(stage.machine.name, f"{hall.group} has ranks")
@@ -155,25 +155,24 @@ class Halls:
     ----------
     stage : what all ranks share
     fold : from a group to (simulated members, equal groups)
-    device_of : from a rank to the index of its device
+    devices : by rank, the index of its device
     """
 
-    __slots__ = ("_device_of", "_fold", "_halls", "_stage")
+    __slots__ = ("_devices", "_fold", "_halls", "_stage")
 
     def __init__(
         self,
         stage: Stage,
         fold: Callable[[Group], tuple[int, int]],
-        device_of: Callable[[int], int],
+        devices: Sequence[int],
     ) -> None:
-        self._stage, self._fold, self._device_of = stage, fold, device_of
+        self._stage, self._fold, self._devices = stage, fold, devices
         self._halls: dict[Group, Hall] = {}
 
     def seat(self, actor: Actor, group: Group) -> Seat:
         """Return a rank's seat in the hall of a group."""
         if actor.rank not in group:
-            raise ProgramError(f"rank {actor.rank} calls a collective over a group without it: "
-                               f"{group}")  # fmt: skip
+            raise _not_a_member(actor, group)
         hall = self._halls.get(group)
         if hall is None:
             hall = self._halls[group] = self._open(group)
@@ -182,34 +181,55 @@ class Halls:
 
     def _open(self, group: Group) -> Hall:
         members, copies = self._fold(group)
-        local = self._stage.fabric is None and len({self._device_of(r) for r in group.ranks}) == 1
+        local = self._stage.fabric is None and len({self._devices[r] for r in group.ranks}) == 1
         return Hall(group, self._stage, members, copies, local)
 
-    def collective(self, actor: Actor, action: Collective) -> object:
-        """Communicate with a group and wait for the end."""
-        if actor.uses:
-            check(actor, action)
-        pending = actor.foreground
-        pending.action = action
-        pending.start_s = actor.clock.now
-        pending.awaited = True
-        self._enter(pending, action)
-        return BLOCKED
 
-    def start(self, pending: Pending) -> None:
-        """Communicate with a group; the program may wait for the end later."""
-        claim(pending)
-        self._stage.live += 1
-        self._enter(pending, pending.action)
+def collective(actor: Actor, action: Collective) -> object:
+    """Communicate with a group and wait for the end."""
+    if actor.uses:
+        check(actor, action)
+    if action.group.size == 1:
+        _alone(actor, action)
+        return None
+    pending = actor.foreground
+    pending.action = action
+    pending.start_s = actor.clock.now
+    pending.awaited = True
+    _enter(pending, action)
+    return BLOCKED
 
-    def _enter(self, pending: Pending, action: Collective) -> None:
-        actor = pending.actor
-        seat = actor.seats.get(action.group) or self.seat(actor, action.group)
-        number = seat.number
-        seat.number += 1
-        meetings = seat.hall.meetings
-        meeting = meetings.get(number)
-        if meeting is None:
-            meeting = Meeting(seat.hall, number, action, actor.rank)
-            meetings[number] = meeting
-        meeting.arrive(pending)
+
+def start_collective(pending: Pending) -> None:
+    """Communicate with a group; the program may wait for the end later."""
+    claim(pending)
+    if pending.action.group.size == 1:
+        _alone(pending.actor, pending.action)
+        pending.finish(None)
+        return
+    pending.actor.stage.live += 1
+    _enter(pending, pending.action)
+
+
+def _alone(actor: Actor, action: Collective) -> None:
+    """Note a collective of one rank, which moves nothing and takes no time."""
+    if actor.rank not in action.group:
+        raise _not_a_member(actor, action.group)
+    actor.stage.count_collective(action.kind, action.buffer.nbytes, actor.copies)
+
+
+def _not_a_member(actor: Actor, group: Group) -> ProgramError:
+    return ProgramError(f"rank {actor.rank} calls a collective over a group without it: {group}")
+
+
+def _enter(pending: Pending, action: Collective) -> None:
+    actor = pending.actor
+    seat = actor.seats.get(action.group) or actor.stage.halls.seat(actor, action.group)
+    number = seat.number
+    seat.number += 1
+    meetings = seat.hall.meetings
+    meeting = meetings.get(number)
+    if meeting is None:
+        meeting = Meeting(seat.hall, number, action, actor.rank)
+        meetings[number] = meeting
+    meeting.arrive(pending)

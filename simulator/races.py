@@ -44,15 +44,18 @@ def check(actor: Actor, action: Any) -> None:
 
 def claim(pending: Pending) -> None:
     """Note the buffers of a started action as in use until the program waits for it."""
-    actor = pending.actor
     reads, writes = reads_writes(pending.action)
     if not (reads or writes):
         return
-    if actor.uses:
-        check(actor, pending.action)
-    pending.uses = dict.fromkeys((*reads, *writes))
-    for name in pending.uses:
-        actor.uses.setdefault(name, []).append((pending, name in writes))
+    uses = pending.actor.uses
+    if uses:
+        check(pending.actor, pending.action)
+    pending.uses = dict.fromkeys(reads, False) | dict.fromkeys(writes, True)
+    for name, written in pending.uses.items():
+        if name in uses:
+            uses[name].append((pending, written))
+        else:
+            uses[name] = [(pending, written)]
 
 
 def release(pending: Pending, mark: str | None = None) -> None:
@@ -74,11 +77,10 @@ def _freed_by(pending: Pending, mark: str) -> list[str]:
 
 def _drop(pending: Pending, name: str) -> None:
     uses = pending.actor.uses
-    left = [use for use in uses[name] if use[0] is not pending]
-    if left:
-        uses[name] = left
-    else:
+    if len(uses[name]) == 1:
         del uses[name]
+    else:
+        uses[name] = [use for use in uses[name] if use[0] is not pending]
 
 
 def describe(action: Any) -> str:

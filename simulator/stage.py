@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from simulator.clock import EngineClock
 from simulator.protocols import Machine, OpenDevice, Placement, Values
@@ -41,13 +41,14 @@ class Stage:
     record : whether to keep a timeline
     values : tensors by rank, for co-simulation
 
-    `live` counts the programs and started works that have not ended; `alone` says that one rank
-    runs and nothing has stood in the clock's queue yet, so that time may go forward at once.
+    `halls` are where groups meet (see `meetings.Halls`). `live` counts the programs and started
+    works that have not ended; `alone` says that one rank runs and nothing has stood in the clock's
+    queue yet, so that time may go forward at once.
     """
 
     __slots__ = (
-        "alone", "clock", "collectives", "copies", "devices", "fabric", "folded", "keeps_ends",
-        "live", "machine", "rows", "values",
+        "alone", "clock", "collectives", "copies", "devices", "fabric", "folded", "halls",
+        "keeps_ends", "live", "machine", "rows", "values",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +65,7 @@ class Stage:
         self.rows: list[Row] | None = [] if record else None
         self.values = values
         self.live = 0
+        self.halls: Any = None
         self.keeps_ends = self.folded = self.alone = False
         self.collectives: dict[str, CollectiveTotal] = {}
         self.devices: dict[int, OpenDevice] = {}

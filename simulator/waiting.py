@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from simpy.events import Event
 
-from simulator.actions import Compute, Handle, Start, Wait
+from simulator.actions import Collective, Compute, Handle, Recv, Send, Sleep, Start, Wait
 from simulator.actor import BLOCKED, Actor, Pending
 from simulator.clock import AT_LAST, Alarm, when
+from simulator.computing import start_compute, start_sleep
 from simulator.errors import InputError, ProgramError
+from simulator.mailbox import start_recv, start_send
+from simulator.meetings import start_collective
 from simulator.races import describe, release
 
-Starter: TypeAlias = Callable[[Pending], None]
+_STARTERS: dict[type, Callable[[Pending], None]] = {
+    Compute: start_compute,
+    Collective: start_collective,
+    Send: start_send,
+    Recv: start_recv,
+    Sleep: start_sleep,
+}
 
 
-def starting(starters: Mapping[type, Starter]) -> Callable[[Actor, Start], Handle]:
-    """Return what begins an action without waiting for it, by the kind of action."""
-
-    def start(actor: Actor, action: Start) -> Handle:
-        starter = starters.get(action.action.__class__)
-        if starter is None:
-            raise ProgramError(f"rank {actor.rank} starts {action.action!r}; only an action that "
-                               "takes time can be started")  # fmt: skip
-        pending = Pending(actor, action.action)
-        starter(pending)
-        return pending
-
-    return start
+def start(actor: Actor, action: Start) -> Handle:
+    """Begin an action without waiting for it."""
+    starter = _STARTERS.get(action.action.__class__)
+    if starter is None:
+        raise ProgramError(f"rank {actor.rank} starts {action.action!r}; only an action that takes "
+                           "time can be started")  # fmt: skip
+    pending = Pending(actor, action.action)
+    starter(pending)
+    return pending
 
 
 def wait(actor: Actor, action: Wait) -> object:
