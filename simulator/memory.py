@@ -1,7 +1,8 @@
 """Say how much memory one rank needs: weights, gradients, optimizer state, activations, input.
 
 The result of an op lives from the op to its last use; an op that allocates nothing works in place,
-so that what it reads lives until the last use of its own result.
+so that what it reads lives until the last use of its own result. An op that reads something waits
+for others that it reads nothing of (0 bytes) only to keep the order: that uses no memory.
 """
 
 from __future__ import annotations
@@ -72,10 +73,13 @@ def last_use(graph: Graph) -> IntArray:
         return found
     last = np.arange(len(graph))
     in_place = (graph.allocated_bytes == 0).tolist()
-    start, deps = graph.dep_start.tolist(), graph.dep.tolist()
-    for op in range(len(graph) - 1, -1, -1):
-        until = last[op] if in_place[op] else op
-        for before in deps[start[op] : start[op + 1]]:
-            last[before] = max(last[before], until)
+    owner = np.repeat(last, np.diff(graph.dep_start))
+    uses = (graph.dep_bytes > 0) | (graph.bytes_read[owner] == 0)
+    edges = zip(owner[uses].tolist(), graph.dep[uses].tolist(), strict=True)
+    until = last.tolist()
+    # Backwards, so that all later uses of what an op works on are known when it is reached.
+    for op, before in reversed(list(edges)):
+        until[before] = max(until[before], until[op] if in_place[op] else op)
+    last = np.array(until, np.int64)
     _last_uses[graph] = last
     return last

@@ -56,7 +56,11 @@ class Twin:
         return loss
 
     def forward(self) -> Any:
-        """Return the loss when training, else the output (computed without gradients)."""
+        """Return the loss when training, else the output (computed without gradients).
+
+        The gradients of the last step go first, as in the usual training loop.
+        """
+        self.module.zero_grad()
         with torch.set_grad_enabled(self.training):
             output = self.module(*self.args)
             if self.loss is None:
@@ -64,8 +68,7 @@ class Twin:
             return self.loss(output) if self.target is None else self.loss(output, self.target)
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Replace the gradients of the last step by those of this loss."""
-        self.module.zero_grad()
+        """Give every weight its gradient."""
         loss.backward()
 
     def update(self) -> None:

@@ -418,11 +418,11 @@ def _note_gradient(recorder: _Recorder, name: str, parameter: torch.Tensor) -> N
 def _do(step: _Step, recorder: _Recorder, training: bool) -> None:
     tape = recorder.tape
     tape.phase = "forward"
+    step.module.zero_grad()
     output = step.forward(training)
     if not training:
         return
     loss = step.loss_of(output)
-    step.module.zero_grad()
     tape.phase = "backward"
     loss.backward()
     tape.phase = "update"

@@ -76,3 +76,9 @@ def test_a_larger_batch_needs_proportionally_larger_activations(drawn, factor):
         live_bytes(graph_of([size * factor for size in sizes], deps)),
     )
     assert np.max(more) == pytest.approx(factor * np.max(once))
+
+
+def test_waiting_without_reading_keeps_nothing_alive():
+    reader = Op(kind="copy", dims=(1,), bytes_read=8.0, bytes_written=8.0, allocated_bytes=8.0)
+    graph = Graph.of([reader] * 4, [{}, {0: 8.0}, {1: 8.0}, {0: 0.0, 2: 8.0}])
+    assert last_use(graph).tolist() == [1, 2, 3, 3]
