@@ -15,6 +15,7 @@
 A file with `like = "NAME"` takes over from that device whatever it does not say itself. What other
 sources say of a number stands beside it: `also = [{ value = 6, source = "other" }]`. Fitted numbers
 stand under `[calibration.numbers]`, each with its `spread`; where they come from is said once.
+`size = 143` on top, if there, counts the numbers of the file, so that a cut-off copy is noticed.
 A file is data: nothing in it is run.
 """
 
@@ -34,7 +35,7 @@ from simulator.errors import FileError, InputError, UnknownNameError, nearest
 from simulator.source import Source
 from simulator.units import dimension_of, parse_quantity
 
-_HEADER = ("kind", "like", "title", "architecture", "sources", "calibration")
+_HEADER = ("size", "kind", "like", "title", "architecture", "sources", "calibration")
 _ENTRY = ("value", "source", "note", "also")
 _SOURCE = ("text", "licence", "kind")
 _SOURCE_KINDS = ("datasheet", "measured", "calibrated", "estimate", "user")
@@ -114,7 +115,9 @@ def read_spec(path: Path, find: FindSpec) -> Spec:
         calibration=base.calibration if base else None,
     )
     _check(reader, spec)
-    return _calibrated(reader, raw, spec)
+    spec = _calibrated(reader, raw, spec)
+    _check_size(reader, raw, len(values), spec)
+    return spec
 
 
 def read_estimates(path: Path) -> tuple[Mapping[str, Value], Mapping[str, Source]]:
@@ -246,6 +249,14 @@ def _check(reader: _Reader, spec: Spec) -> None:
         reader.schema.check(spec.values)
     except InputError as error:
         raise reader.error(str(error).partition(" ")[0], str(error)) from None
+
+
+def _check_size(reader: _Reader, raw: Mapping[str, Any], fields: int, spec: Spec) -> None:
+    calibration = spec.calibration if "calibration" in raw else None
+    size = fields + (len(calibration.numbers) if calibration else 0)
+    if raw.get("size", size) != size:
+        raise reader.error("size", f"the file says that it has {raw['size']} numbers, but has "
+                                   f"{size}: cut off?")  # fmt: skip
 
 
 def _calibrated(reader: _Reader, raw: Mapping[str, Any], spec: Spec) -> Spec:

@@ -31,6 +31,7 @@ def device_text(spec: Spec, like: Spec | None = None) -> str:
     >>> from hwmodels.devices import find_spec
     >>> pi = find_spec("rpi4-bcm2711")
     >>> print(device_text(pi.with_fields({"cores": 8}), like=pi))
+    size = 1
     like = "rpi4-bcm2711"
     title = "Raspberry Pi 4 Model B (BCM2711)"
     architecture = "cortex-a72"
@@ -43,15 +44,18 @@ def device_text(spec: Spec, like: Spec | None = None) -> str:
     changed = [key for key in spec.values if like is None or not _same(spec, like, key)]
     names = _source_names(spec, changed)
     head = f"kind = {_quoted(spec.kind)}" if like is None else f"like = {_quoted(like.name)}"
+    calibration = spec.calibration
+    if like is not None and like.calibration is calibration:
+        calibration = None
     lines = [
+        f"size = {len(changed) + (len(calibration.numbers) if calibration else 0)}",
         head,
         f"title = {_quoted(spec.title)}",
         f"architecture = {_quoted(spec.architecture)}",
         *_fields(spec, changed, names),
         *_sources(names),
     ]
-    calibration = spec.calibration
-    if calibration is not None and (like is None or like.calibration is not calibration):
+    if calibration is not None:
         lines += _calibration(calibration)
     return "\n".join(lines) + "\n"
 

@@ -56,7 +56,7 @@ class Cores:
         ------
         InputError : it is not
         """
-        if threads != int(threads) or not 1 <= threads <= self.max_threads:
+        if not 1 <= threads <= self.max_threads or threads != int(threads):
             raise InputError(f"threads on '{name}': expected a whole number from 1 to "
                              f"{self.max_threads}, got {threads}")  # fmt: skip
         return int(threads)

@@ -198,8 +198,6 @@ _ORDERED = (
     ("clock.base_hz", "clock.all_core_hz"),
     ("clock.all_core_hz", "clock.boost_hz"),
     ("cache.l1d_bytes", "cache.l2_bytes"),
-    ("cache.l2_cores", "cores"),
-    ("cache.l3_cores", "cores"),
     ("memory.core_bandwidth_bytes_per_s", "memory.bandwidth_bytes_per_s"),
     ("power.idle_w", "power.full_w"),
     ("power.idle_w", "power.tdp_w"),

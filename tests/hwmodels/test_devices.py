@@ -1,0 +1,155 @@
+"""Devices are found by name, alias or file, read one by one, and changed by dotted names."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hwmodels import devices
+from hwmodels.device_writer import write_device
+from hwmodels.devices import (
+    device_names,
+    devices_folder,
+    find_device,
+    find_spec,
+    list_devices,
+    with_fields,
+)
+from hwmodels.spec import USER, Calibration, Number
+from simulator.errors import FileError, InputError, UnitError, UnknownNameError
+from simulator.ideal import IdealDevice
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALEMODEL_HOME", str(tmp_path))
+    return tmp_path
+
+
+def mine(name, like="rpi4-bcm2711", clock="2 GHz"):
+    path = devices_folder() / f"{name}.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f'like = "{like}"\n[clock]\nboost_hz = {{ value = "{clock}", source = "me" }}\n'
+        '[sources.me]\ntext = "tried"\nkind = "user"\n', encoding="utf-8")  # fmt: skip
+    return path
+
+
+def test_a_name_an_alias_and_a_path_find_the_same_device(home):
+    path = mine("board")
+    assert find_device("raspberry-pi-4").name == find_device("rpi4-bcm2711").name
+    assert find_spec("board").values == find_spec(path).values == find_spec(str(path)).values
+
+
+def test_an_unknown_name_says_which_is_near():
+    with pytest.raises(UnknownNameError, match="unknown device 'epyc-7743'; did you mean"):
+        find_device("epyc-7743")
+
+
+@pytest.mark.parametrize("name", ["", "*", "amd-*", "[a]mple"])
+def test_names_are_not_patterns(name):
+    with pytest.raises(UnknownNameError):
+        find_spec(name)
+
+
+def test_a_path_that_is_not_there_is_a_file_error(tmp_path):
+    with pytest.raises(FileError, match="cannot be read"):
+        find_spec(tmp_path / "none.toml")
+
+
+def test_the_users_devices_are_listed_and_found_and_go_first(home):
+    mine("board")
+    mine("rpi4-bcm2711")
+    assert "board" in device_names()
+    assert find_spec("rpi4-bcm2711").values["clock.boost_hz"] == 2e9
+    origin = {one.name: one.origin for one in list_devices()}
+    assert (origin["board"], origin["rpi4-bcm2711"]) == ("user", "user")
+    assert origin["rpi5-bcm2712"] == "catalog"
+
+
+def test_a_file_may_be_like_a_file_that_is_like_another(home):
+    mine("board")
+    mine("board2", like="board", clock="3 GHz")
+    spec = find_spec("board2")
+    assert (spec.values["clock.boost_hz"], spec.values["cores"]) == (3e9, 4)
+
+
+def test_files_that_are_like_each_other_are_an_error(home):
+    mine("one", like="two")
+    mine("two", like="one")
+    with pytest.raises(FileError, match="is like itself, by way of two"):
+        find_spec("one")
+
+
+def test_a_list_names_a_file_that_cannot_be_read(home):
+    mine("broken").write_text("kind = ", encoding="utf-8")
+    listed = {one.name: one for one in list_devices()}["broken"]
+    assert listed.kind == "unreadable"
+    assert "broken.toml: is not TOML" in listed.line
+
+
+def test_an_overlay_says_some_of_it_anew(home):
+    calibration = Calibration(numbers={"fork_s": Number(1e-6)}, data="12", date="2026-01-31")
+    base = find_spec("apple-m1")
+    path = home / "tuned.toml"
+    write_device(path, base.with_fields({"cores": 2}).replaced(calibration=calibration), base)
+    spec = find_spec("apple-m1", path)
+    assert (spec.name, spec.values["cores"]) == ("apple-m1", 2)
+    assert spec.calibration.numbers == calibration.numbers
+
+
+def test_fields_are_changed_by_dotted_name_with_or_without_units():
+    device = find_device("amd-epyc-7742")
+    changed = with_fields(device, {"memory.bandwidth_bytes_per_s": "4 TB/s", "cores": 32})
+    assert changed.spec.values["memory.bandwidth_bytes_per_s"] == 4e12
+    assert (changed.max_threads, device.max_threads) == (64, 128)
+    assert changed.spec.sources["cores"] == USER
+    assert with_fields(device, {"cores": "32"}).max_threads == 64
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"memory.bandwith_bytes_per_s": 1}, UnknownNameError, "did you mean 'memory.bandwidth"),
+        ({"cores": 0}, InputError, "expected a whole number from 1"),
+        ({"cores": float("nan")}, InputError, "got nan"),
+        ({"clock.boost_hz": "3 GB"}, UnitError, "not in a unit of hz"),
+        ({"clock.boost_hz": "2 GHz"}, InputError, "clock.base_hz .* above clock.boost_hz"),
+        ({"power.idle_w": 300}, InputError, "power.idle_w .* above power.full_w"),
+        ({"memory.bandwidth_bytes_per_s": -1}, InputError, "expected a number from"),
+        ({"memory.type": 3}, InputError, "expected a text"),
+    ],
+)
+def test_impossible_changes_are_errors(changes, error, says):
+    with pytest.raises(error, match=says):
+        with_fields(find_device("amd-epyc-7742"), changes)
+
+
+def test_a_device_without_fields_cannot_be_changed():
+    with pytest.raises(InputError, match="no fields that could be changed"):
+        with_fields(IdealDevice(), {"cores": 2})
+
+
+def test_names_are_listed_without_reading_a_file(monkeypatch):
+    monkeypatch.setattr(devices, "read_spec", lambda *_: pytest.fail("a file was read"))
+    assert "rpi4-bcm2711" in device_names()
+
+
+def test_finding_a_device_reads_its_file_only(monkeypatch):
+    read = []
+    real = devices.read_spec
+    monkeypatch.setattr(devices, "read_spec", lambda path, find: read.append(path.stem)
+                        or real(path, find))  # fmt: skip
+    find_spec("amd-epyc-7742")
+    find_spec("aws-r4-16xlarge")
+    assert read == ["amd-epyc-7742", "aws-r4-16xlarge", "intel-xeon-e5-2686-v4"]
+
+
+def test_finding_a_device_imports_nothing_slow():
+    program = (
+        "import sys; from hwmodels.devices import find_device; find_device('apple-m1');"
+        "print({m.split('.')[0] for m in sys.modules} & "
+        "{'torch', 'pandas', 'scipy', 'networkx', 'matplotlib'})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
