@@ -10,7 +10,16 @@ if TYPE_CHECKING:
 
 def add_all(app: Typer) -> None:
     """Add every command to the application, in the order in which help shows them."""
-    from scalemodel.commands import listing, predict, show, sweep
+    from scalemodel.commands import (
+        check_plan,
+        compare,
+        convert,
+        fit,
+        listing,
+        predict,
+        show,
+        sweep,
+    )
 
-    for module in (listing, show, predict, sweep):
+    for module in (listing, show, predict, sweep, fit, compare, convert, check_plan):
         module.add(app)

@@ -1,0 +1,150 @@
+"""Judge a plan by running it on ideal machines: the contract that every plan keeps.
+
+A plan must place its ranks where there are devices; its program must end, without deadlock, race,
+lost message or disagreeing collectives; run twice it must do the same; and where it says that
+ranks are alike, simulating one of them must give what simulating all of them gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.actions import Rank
+from simulator.engine import execute
+from simulator.errors import DoesNotFitError, InputError, ProgramError
+from simulator.ideal import ideal_machine
+from simulator.ops import Graph, IntArray, Op
+from simulator.outcome import Outcome
+from simulator.protocols import Machine, Placement, Plan, Program
+from simulator.workload import BUCKET_BYTES, Gradient, Job, Workload
+
+STEPS = 3
+"""One more than a program needs to pass from one step to the next twice."""
+MOST_ACTIONS = 100_000
+"""A rank that does more than this in `STEPS` small steps is taken for one that never ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Say whether a plan keeps the contract on so many devices.
+
+    Parameters
+    ----------
+    devices : how many
+    verdict : "fine", "not for so many" (the plan itself refuses), or "broken"
+    why : "" where it is fine
+    """
+
+    devices: int
+    verdict: str
+    why: str = ""
+
+    @property
+    def broken(self) -> bool:
+        """Say whether the plan breaks the contract."""
+        return self.verdict == "broken"
+
+
+def check_plan(plan: Plan, devices: int) -> Verdict:
+    """Return whether a plan keeps the contract on so many ideal devices.
+
+    >>> from simulator.protocols import Placement
+    >>> class Wrong:
+    ...     def place(self, machine): return Placement((0,), (1,))
+    ...     def copies(self, ranks): return None
+    ...     def program(self, rank, job): yield rank.recv(job.grad)
+    >>> check_plan(Wrong(), 1).verdict
+    'broken'
+    """
+    machine = ideal_machine(devices)
+    try:
+        plan.place(machine)
+        refused = ""
+    except (InputError, DoesNotFitError) as error:
+        refused = str(error)
+    except Exception as error:
+        return Verdict(devices, "broken", _raised("place", error))
+    if refused:
+        return Verdict(devices, "not for so many", refused)
+    try:
+        why = _difference(_Bounded(plan), machine)
+    except (ProgramError, InputError) as error:
+        why = str(error)
+    except Exception as error:
+        why = _raised("program", error)
+    return Verdict(devices, "broken", why) if why else Verdict(devices, "fine")
+
+
+def _raised(where: str, error: Exception) -> str:
+    return f"its {where} raises {type(error).__name__}: {error}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounded:
+    """Be a plan whose programs are stopped when they do not end."""
+
+    plan: Plan
+
+    def place(self, machine: Machine) -> Placement:
+        """Return where each rank runs."""
+        return self.plan.place(machine)
+
+    def copies(self, ranks: int) -> IntArray | None:
+        """Return which ranks are alike."""
+        return self.plan.copies(ranks)
+
+    def program(self, rank: Rank, job: Job) -> Program:
+        """Yield the actions of one rank, up to `MOST_ACTIONS`."""
+        program = self.plan.program(rank, job)
+        answer: Any = None
+        for _ in range(MOST_ACTIONS):
+            try:
+                action = program.send(answer)
+            except StopIteration:
+                return
+            answer = yield action
+        raise ProgramError(f"rank {rank.id} does more than {MOST_ACTIONS:,} actions in "
+                           f"{job.steps} steps; does its program end?")  # fmt: skip
+
+
+def _difference(plan: Plan, machine: Machine) -> str:
+    """Return in what two runs that should be equal differ, "" where they do not."""
+    job = Job.of(training_step(), steps=STEPS)
+    first = execute(job, machine, plan)
+    if _figures(execute(job, machine, plan)) != _figures(first):
+        return "run twice, it does not do the same: programs must draw from rank and seed only"
+    whole = execute(job, machine, plan, fold=False)
+    if _figures(whole) != _figures(first):
+        return "copies() says that ranks are alike which are not: folded and whole runs differ"
+    return ""
+
+
+def _figures(outcome: Outcome) -> tuple[object, ...]:
+    return (outcome.time_s, tuple(outcome.step_ends_s), outcome.mean("compute_s"))
+
+
+def training_step() -> Workload:
+    """Return a small step with forward, backward and update, and a bucket for each gradient."""
+    sizes = (64, 96, 32)
+    ops = [_gemm(size, "forward") for size in sizes]
+    ops += [_gemm(size, "backward") for size in reversed(sizes)]
+    ops.append(Op(kind="elementwise", dims=(sum(sizes),), flops=float(sum(sizes)), phase="update"))
+    backward = len(sizes)
+    gradients = tuple(
+        Gradient(f"weight{i}", float(BUCKET_BYTES), backward + i) for i in range(len(sizes))
+    )
+    nbytes = sum(gradient.nbytes for gradient in gradients)
+    return Workload(
+        name="check",
+        parameters={},
+        graph=Graph.of(ops),
+        samples=8,
+        weight_count=int(nbytes / 4),
+        weight_bytes=nbytes,
+        gradients=gradients,
+    )
+
+
+def _gemm(size: int, phase: str) -> Op:
+    return Op(kind="gemm", dims=(1, 8, size, size), flops=16.0 * size * size, phase=phase)
