@@ -41,6 +41,7 @@ class UnknownNameError(InputError, KeyError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
+        self.where = where
         place = f" in {where}" if where else ""
         super().__init__(f"unknown {kind} '{name}'{place}; {self._hint()}")
 
@@ -54,6 +55,9 @@ class UnknownNameError(InputError, KeyError):
         """Return the message itself (a KeyError would quote it)."""
         return str(self.args[0])
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return (UnknownNameError, (self.kind, self.name, self.known, self.where))
+
 
 class UnitError(InputError):
     """Say that a quantity has a missing, wrong or unknown unit."""
@@ -63,9 +67,12 @@ class FileError(InputError):
     """Say which file cannot be used, at which key or row, and why."""
 
     def __init__(self, path: object, problem: str, key: str = "") -> None:
-        self.path, self.key = str(path), key
+        self.path, self.problem, self.key = str(path), problem, key
         place = f"{path}: {key}" if key else f"{path}"
         super().__init__(f"{place}: {problem}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (FileError, (self.path, self.problem, self.key))
 
 
 class ProgramError(ScalemodelError):

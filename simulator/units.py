@@ -115,6 +115,8 @@ def format_quantity(value: float | None, dimension: str, digits: int = 4) -> str
 
     >>> format_quantity(3.35e12, "bytes_per_s"), format_quantity(2e-6, "s"), format_quantity(0, "j")
     ('3.35 TB/s', '2 us', '0 J')
+    >>> format_quantity(32 * 2**20, "bytes"), format_quantity(33e6, "bytes")
+    ('32 MiB', '33 MB')
     >>> format_quantity(None, "j")
     'unknown'
     """
@@ -124,8 +126,20 @@ def format_quantity(value: float | None, dimension: str, digits: int = 4) -> str
     magnitude = abs(value)
     if magnitude == 0 or not math.isfinite(magnitude):
         return f"{value:g} {unit}"
-    scales = _SCALES + _SHORT[1:] if dimension in ("s", "w", "j", "j_per_byte") else _SCALES
+    scales = _SHORT if dimension == "j_per_byte" else _SCALES
+    if dimension in ("s", "w", "j"):
+        scales = _SCALES + _SHORT[1:]
+    if dimension == "bytes" and (binary := _whole_binary(value)):
+        return binary
     if dimension == "s" and magnitude >= 1:
         return f"{value:.{digits}g} s" if magnitude < 1e4 else f"{value:,.0f} s"
     scale, prefix = next(((s, p) for s, p in scales if magnitude >= s), scales[-1])
     return f"{value / scale:.{digits}g} {prefix}{unit}"
+
+
+def _whole_binary(nbytes: float) -> str | None:
+    """Return a size that is a small whole number of KiB, MiB ... as such; None for others."""
+    for prefix, scale in reversed(_BINARY.items()):
+        if nbytes % scale == 0 and nbytes < 1024 * scale:
+            return f"{nbytes / scale:.0f} {prefix}B"
+    return None

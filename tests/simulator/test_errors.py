@@ -1,0 +1,48 @@
+"""Errors name what, got, where, and what would be right; each kind has its exit code."""
+
+import pickle
+
+import pytest
+
+from simulator import errors
+from simulator.errors import FileError, InputError, ScalemodelError, UnknownNameError, nearest
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("InputError", 1), ("DoesNotFitError", 2), ("BoundError", 3),
+                       ("DeadlockError", 1)],
+)  # fmt: skip
+def test_exit_codes(kind, code):
+    assert getattr(errors, kind).exit_code == code
+    assert issubclass(getattr(errors, kind), ScalemodelError)
+
+
+@pytest.mark.parametrize(
+    ("name", "best"),
+    [("h100", "nvidia-h100"), ("resnet5", "resnet50"), ("resnet05", "resnet50"), ("MLP", "mlp"),
+     ("zzz", None)],
+)  # fmt: skip
+def test_the_nearest_name_is_one_that_contains_or_resembles(name, best):
+    assert nearest(name, ["nvidia-h100", "resnet50", "mlp"]) == best
+
+
+def test_an_unknown_name_says_where_and_what_it_could_be():
+    text = str(UnknownNameError("device", "h100", ["nvidia-h100"], "scenario.toml"))
+    assert text == "unknown device 'h100' in scenario.toml; did you mean 'nvidia-h100'?"
+    assert str(UnknownNameError("law", "x", [])) == "unknown law 'x'; known: none"
+
+
+def test_a_file_error_names_file_and_key():
+    assert str(FileError("a.toml", "is missing", "cores")) == "a.toml: cores: is missing"
+
+
+def test_input_errors_are_value_errors_too():
+    with pytest.raises(ValueError, match="no"):
+        raise InputError("no")
+
+
+def test_errors_cross_process_boundaries():
+    error = UnknownNameError("device", "h100", ["nvidia-h100"])
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    located = FileError("a.toml", "is missing", "cores")
+    assert str(pickle.loads(pickle.dumps(located))) == str(located)
