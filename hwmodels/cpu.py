@@ -82,9 +82,10 @@ class Cpu:
     @property
     def sources(self) -> tuple[Source, ...]:
         """Return where the numbers come from, each once."""
-        calibration = self.spec.calibration
-        fitted = () if calibration is None else (calibration.source,)
-        return tuple(dict.fromkeys((*fitted, *self.spec.sources.values())))
+        calibration, power = self.spec.calibration, self.power.core_source
+        first = None if calibration is None else calibration.source
+        every = (first, *self.spec.sources.values(), power)
+        return tuple(dict.fromkeys(source for source in every if source is not None))
 
     @property
     def error_ratio(self) -> tuple[float, float] | None:

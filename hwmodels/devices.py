@@ -17,8 +17,8 @@ from hwmodels.device_file import read_spec
 from hwmodels.home import home
 from hwmodels.relatives import completed
 from hwmodels.schema import SCHEMAS
-from hwmodels.spec import Spec
-from simulator.errors import FileError, InputError, UnknownNameError
+from hwmodels.spec import Spec, spec_of
+from simulator.errors import FileError, UnknownNameError
 from simulator.protocols import Device
 
 _CATALOG = Path(__file__).parent / "catalog"
@@ -113,10 +113,7 @@ def with_fields(device: Device, changes: Mapping[str, object]) -> Device:
     >>> more.max_threads
     8
     """
-    spec = getattr(device, "spec", None)
-    if not isinstance(spec, Spec):
-        raise InputError(f"device '{device.name}' has no fields that could be changed")
-    return device_from(spec.with_fields(changes))
+    return device_from(spec_of(device).with_fields(changes))
 
 
 def device_from(spec: Spec) -> Device:

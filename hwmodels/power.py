@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from hwmodels.spec import Spec
 from simulator.formula import FloatArray
+from simulator.source import Source
 
 Amount = TypeVar("Amount", float, FloatArray)
 """One number, or one for each op."""
@@ -21,11 +22,13 @@ class CpuPower:
     idle_w : while nothing runs, watts
     core_w : further power of a busy core, watts
     memory_j_per_byte : energy of a byte to or from memory
+    core_source : how `core_w` was derived; None where the device's file states it
     """
 
     idle_w: float | None
     core_w: float | None
     memory_j_per_byte: float | None
+    core_source: Source | None = None
 
     def energy_j(
         self, time_s: Amount, core_s: Amount, moved_bytes: Amount
@@ -57,13 +60,19 @@ def power_of(spec: Spec) -> CpuPower:
     >>> power_of(find_spec("rpi4-bcm2711")).core_w is None
     True
     """
-    idle, full = spec.number("power.idle_w"), spec.number("power.full_w")
-    full = spec.number("power.tdp_w") if full is None else full
-    core = spec.number("power.core_active_w")
+    idle = spec.number("power.idle_w")
+    core, source = spec.number("power.core_active_w"), None
+    full = next((key for key in _FULL if spec.number(key) is not None), None)
     if core is None and idle is not None and full is not None:
-        core = (full - idle) / spec.known("cores")
+        core = (spec.known(full) - idle) / spec.known("cores")
+        source = Source(f"power of a busy core: ({full} - power.idle_w) / cores", kind="estimate")
     return CpuPower(
         idle_w=None if idle is None else idle * (spec.number("sockets") or 1),
         core_w=core,
         memory_j_per_byte=spec.number("power.memory_j_per_byte"),
+        core_source=source,
     )
+
+
+_FULL = ("power.full_w", "power.tdp_w")
+"""What says the power of a socket whose cores are all busy, the better first."""

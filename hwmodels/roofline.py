@@ -13,8 +13,7 @@ import numpy as np
 
 from hwmodels.cpu_rates import flops_per_cycle
 from hwmodels.multicore import cores_of
-from hwmodels.spec import Spec
-from simulator.errors import InputError
+from hwmodels.spec import Spec, spec_of
 from simulator.ops import DTYPES, FloatArray, Graph
 from simulator.protocols import Device
 
@@ -38,9 +37,7 @@ def roofline_s(graph: Graph, device: Device, threads: int) -> FloatArray:
     >>> roofline_s(Graph.of([product]), find_device("rpi4-bcm2711"), threads=4)
     array([0.04166667])
     """
-    spec = getattr(device, "spec", None)
-    if not isinstance(spec, Spec):
-        raise InputError(f"device '{device.name}' has no datasheet to draw a roofline from")
+    spec = spec_of(device)
     peak = np.array([peak_flop_per_s(spec, dtype, threads) for dtype in DTYPES])
     compute = graph.flops / peak[graph.dtype]
     memory = graph.bytes_moved / bandwidth_bytes_per_s(spec, threads)

@@ -16,6 +16,7 @@ import numpy as np
 
 from hwmodels.schema import SCHEMAS, Schema, Value
 from simulator.errors import InputError
+from simulator.protocols import Device
 from simulator.source import Source
 
 NINETY_PERCENT = 1.645
@@ -185,6 +186,20 @@ class Spec:
             raise InputError(f"{where}: {error}") from None
         sources = dict(self.sources) | dict.fromkeys(changes, USER)
         return replace(self, values=values, sources=sources)
+
+
+def spec_of(device: Device) -> Spec:
+    """Return what is known of a device that `hwmodels.devices` made.
+
+    Raises
+    ------
+    InputError : a device that has no datasheet
+    """
+    spec = getattr(device, "spec", None)
+    if not isinstance(spec, Spec):
+        raise InputError(f"device '{device.name}' has no datasheet: no fields that could be shown "
+                         "or changed")  # fmt: skip
+    return spec
 
 
 def _plain(raw: object) -> object:

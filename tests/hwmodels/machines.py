@@ -7,7 +7,7 @@ from hwmodels.cpu import Cpu
 from hwmodels.cpu_cost import CpuRates, FamilyRate, Level
 from hwmodels.multicore import Cores
 from hwmodels.power import CpuPower
-from hwmodels.spec import Spec
+from hwmodels.spec import Calibration, Spec
 from simulator.ops import DTYPES, KINDS, Graph, Op
 from simulator.workload import Work
 
@@ -25,6 +25,11 @@ def spec(**changes):
     values = FIELDS | {key.replace("__", "."): value for key, value in changes.items()}
     return Spec(kind="cpu", name="round", title="Round", architecture="zen3", values=values,
                 sources={})  # fmt: skip
+
+
+def calibration_of(known: Spec) -> Calibration:
+    assert known.calibration is not None
+    return known.calibration
 
 
 def rates(flop_per_s=10e9, one=10e9, shared=40e9, dispatch_s=1e-6, fork_s=2e-6, per_thread_s=1e-7):

@@ -9,6 +9,7 @@ import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hwmodels.cpu import cpu_of
 from hwmodels.multicore import Cores
 from hwmodels.open_cpu import OpenCpu
 from hwmodels.power import CpuPower, power_of
@@ -195,6 +196,25 @@ def test_a_busy_core_draws_its_share_of_what_a_full_socket_draws_more_than_an_id
     stated = power_of(spec(power__idle_w=20.0, power__tdp_w=180.0, power__core_active_w=3.0))
     assert stated.core_w == 3
     assert power_of(spec(power__tdp_w=180.0)).core_w is None
+
+
+def test_a_busy_cores_power_that_no_file_states_is_marked_as_an_estimate():
+    derived = power_of(spec(power__idle_w=20.0, power__tdp_w=180.0)).core_source
+    assert derived is not None
+    assert derived.kind == "estimate"
+    assert "(power.tdp_w - power.idle_w) / cores" in derived.text
+    device = cpu_of(spec(power__idle_w=20.0, power__tdp_w=180.0))
+    assert derived in device.sources
+    assert power_of(spec(power__core_active_w=3.0)).core_source is None
+
+
+@given(GRAPHS, st.integers(1, 16))
+def test_energy_by_op_adds_up_to_what_the_events_give(graph, threads):
+    device = cpu()
+    [end], used = run(device, (0.0, Work("w", graph), threads))
+    by_op = device.energy_by_op_j(graph, threads)
+    for name, joules in used.energy(end).components.items():
+        assert by_op[name].sum() == pytest.approx(joules, rel=1e-9, abs=1e-12)
 
 
 # --- speed
