@@ -158,11 +158,10 @@ class Actor:
     def wake(self, pending: Pending) -> None:
         """Go on if this was what the program waited for."""
         pending.awaited = False
+        self.account(pending)
         if pending is self.foreground:
-            self.account(pending)
             self.resume(pending.result)
         elif self.missing == 1:
-            self.account(pending)
             self.resume(self.awaiting(pending))
         else:
             self.missing -= 1

@@ -1,8 +1,9 @@
 """Judge a plan by running it on ideal machines: the contract that every plan keeps.
 
 A plan must place its ranks where there are devices; its program must end, without deadlock, race,
-lost message or disagreeing collectives; run twice it must do the same; and where it says that
-ranks are alike, simulating one of them must give what simulating all of them gives.
+lost message or disagreeing collectives; what is sent is received; run twice it must do the same;
+and where it says that ranks are alike, simulating one of them must give what simulating all of them
+gives. All this on equal devices, and with one that is slower than the others.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from typing import Any
 from simulator.actions import Rank
 from simulator.engine import execute
 from simulator.errors import DoesNotFitError, InputError, ProgramError
-from simulator.ideal import ideal_machine
+from simulator.ideal import IdealDevice, ideal_machine
 from simulator.ops import Graph, IntArray, Op
 from simulator.outcome import Outcome
 from simulator.protocols import Machine, Placement, Plan, Program
+from simulator.timeline import Span
 from simulator.workload import BUCKET_BYTES, Gradient, Job, Workload
 
 STEPS = 3
 """One more than a program needs to pass from one step to the next twice."""
+FAST = IdealDevice(power_w=2.0, idle_w=1.0)
+SLOW = IdealDevice(flops_per_s=FAST.flops_per_s / 1.7, power_w=2.0, idle_w=1.0, name="slow")
 MOST_ACTIONS = 100_000
 """A rank that does more than this in `STEPS` small steps is taken for one that never ends."""
 
@@ -57,7 +61,7 @@ def check_plan(plan: Plan, devices: int) -> Verdict:
     >>> check_plan(Wrong(), 1).verdict
     'broken'
     """
-    machine = ideal_machine(devices)
+    machine = ideal_machine(devices, device=FAST)
     try:
         plan.place(machine)
         refused = ""
@@ -68,7 +72,8 @@ def check_plan(plan: Plan, devices: int) -> Verdict:
     if refused:
         return Verdict(devices, "not for so many", refused)
     try:
-        why = _difference(_Bounded(plan), machine)
+        bounded = _Bounded(plan)
+        why = _difference(bounded, machine) or _difference(bounded, _with_straggler(machine))
     except (ProgramError, InputError) as error:
         why = str(error)
     except Exception as error:
@@ -108,20 +113,41 @@ class _Bounded:
                            f"{job.steps} steps; does its program end?")  # fmt: skip
 
 
+def _with_straggler(machine: Machine) -> Machine:
+    """Return the machine with its last device slower than the others, by no round factor."""
+    return Machine(machine.name, (*machine.devices[:-1], SLOW), machine.network)
+
+
 def _difference(plan: Plan, machine: Machine) -> str:
     """Return in what two runs that should be equal differ, "" where they do not."""
     job = Job.of(training_step(), steps=STEPS)
-    first = execute(job, machine, plan)
-    if _figures(execute(job, machine, plan)) != _figures(first):
-        return "run twice, it does not do the same: programs must draw from rank and seed only"
     whole = execute(job, machine, plan, fold=False)
-    if _figures(whole) != _figures(first):
-        return "copies() says that ranks are alike which are not: folded and whole runs differ"
+    if _moments(execute(job, machine, plan, fold=False)) != _moments(whole):
+        return "run twice, it does not do the same: programs must draw from rank and seed only"
+    sent, received = whole.total("sent_bytes"), whole.total("received_bytes")
+    if sent != received and not whole.dropped_messages:
+        return f"it sends {sent} B and receives {received} B"
+    folded = execute(job, machine, plan)
+    for name, figure in _figures(whole).items():
+        if _figures(folded)[name] != figure:
+            return ("copies() says that ranks are alike which are not: folded and whole runs differ "
+                    f"({name} {_figures(folded)[name]} and {figure})")  # fmt: skip
     return ""
 
 
-def _figures(outcome: Outcome) -> tuple[object, ...]:
-    return (outcome.time_s, tuple(outcome.step_ends_s), outcome.mean("compute_s"))
+def _moments(outcome: Outcome) -> list[Span]:
+    return [] if outcome.timeline is None else list(outcome.timeline)
+
+
+def _figures(outcome: Outcome) -> dict[str, object]:
+    """Return what folding must not change, to the last bit."""
+    figures: dict[str, object] = {
+        name: getattr(outcome, name)
+        for name in ("time_s", "step_ends_s", "energy", "collectives", "dropped_messages")
+    }
+    for name in ("compute_s", "communication_s", "waiting_s", "sent_bytes", "received_bytes"):
+        figures[name] = outcome.total(name)
+    return figures
 
 
 def training_step() -> Workload:

@@ -65,6 +65,11 @@ class EngineClock(simpy.Environment):
         queue: list[Any] = self._queue
         heappush(queue, (self.now + delay_s, priority, next(self._eid), what))
 
+    def put_at(self, what: Any, time_s: float, priority: int = NORMAL) -> None:
+        """Have something happen at a time, or now if that has passed."""
+        queue: list[Any] = self._queue
+        heappush(queue, (max(time_s, self.now), priority, next(self._eid), what))
+
     def jump(self, delay_s: float) -> bool:
         """Go forward at once if nothing else is to happen; return whether it was possible."""
         if self._queue or not 0 <= delay_s < inf:

@@ -100,7 +100,7 @@ def _fold(
     plan: Plan, machine: Machine, placement: Placement, wanted: bool, values: ValuesByRank | None
 ) -> Folding:
     if placement.size == 1:
-        return unfolded(1, "there is one")
+        return Folding([[0]], [1], None, 1, "1 rank")
     if not wanted or values is not None:
         return unfolded(placement.size, "folding is off" if values is None else "they hold values")
     return choose_ranks(plan.copies(placement.size), machine, placement)
@@ -159,7 +159,7 @@ class _Run:
             step_ends_s=_step_ends(self.actors, self.job.steps, time_s),
             ranks=ranks,
             size=self.folding.size,
-            collectives=stage.collectives,
+            collectives=stage.collectives(),
             energy=_energy(stage, time_s),
             timeline=None if stage.rows is None else Timeline.from_rows(stage.rows),
             dropped_messages=_dropped(self.actors),

@@ -6,10 +6,11 @@ Plans are checked on it, and its times are closed forms that anyone can verify b
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from simulator.actions import Group
-from simulator.energy import Energy
+from simulator.energy import Energy, exact_sum
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray, Graph
 from simulator.protocols import Clock, Machine, Placement, Running
@@ -133,15 +134,15 @@ class AlphaBetaStar:
 class OpenStar:
     """Be an alpha-beta star in use."""
 
-    __slots__ = ("_moved_bytes", "_star")
+    __slots__ = ("_messages", "_star")
 
     def __init__(self, star: AlphaBetaStar) -> None:
         self._star = star
-        self._moved_bytes = 0.0
+        self._messages: Counter[float] = Counter()
 
     def transfer(self, src: int, dst: int, nbytes: float, copies: int) -> float:
         """Begin a message; return the seconds until it is delivered."""
-        self._moved_bytes += nbytes * copies
+        self._messages[nbytes] += copies
         return self._star.message_s(nbytes)
 
     def collective(self, kind: str, nbytes: float, group: Group, copies: int) -> float:
@@ -150,7 +151,8 @@ class OpenStar:
 
     def energy(self, time_s: float) -> Energy:
         """Return the energy of the messages (collectives are not counted)."""
-        return Energy({"network": self._moved_bytes * self._star.joules_per_byte})
+        moved_bytes = exact_sum(self._messages.items())
+        return Energy({"network": moved_bytes * self._star.joules_per_byte})
 
 
 def ideal_machine(

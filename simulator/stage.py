@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from simulator.clock import EngineClock
+from simulator.energy import exact_sum
 from simulator.protocols import Machine, OpenDevice, Placement, Values
 from simulator.timeline import Row
 
@@ -17,7 +19,7 @@ class UnfoldableError(Exception):
     """Say that a run must simulate every rank after all; never leaves the engine."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CollectiveTotal:
     """Count the collectives of one kind.
 
@@ -27,8 +29,8 @@ class CollectiveTotal:
     nbytes : the sum of their buffers' sizes, one rank's buffer for a whole group, bytes
     """
 
-    calls: int = 0
-    nbytes: float = 0.0
+    calls: int
+    nbytes: float
 
 
 class Stage:
@@ -47,7 +49,7 @@ class Stage:
     """
 
     __slots__ = (
-        "alone", "clock", "collectives", "copies", "devices", "fabric", "folded", "halls",
+        "_collectives", "alone", "clock", "copies", "devices", "fabric", "folded", "halls",
         "keeps_ends", "live", "machine", "rows", "values",
     )  # fmt: skip
 
@@ -67,7 +69,7 @@ class Stage:
         self.live = 0
         self.halls: Any = None
         self.keeps_ends = self.folded = self.alone = False
-        self.collectives: dict[str, CollectiveTotal] = {}
+        self._collectives: Counter[tuple[str, float]] = Counter()
         self.devices: dict[int, OpenDevice] = {}
         self.copies: dict[int, int] = {}
 
@@ -80,8 +82,14 @@ class Stage:
 
     def count_collective(self, kind: str, nbytes: float, copies: int) -> None:
         """Add a collective, done in so many equal copies, to the totals."""
-        total = self.collectives.get(kind)
-        if total is None:
-            total = self.collectives[kind] = CollectiveTotal()
-        total.calls += copies
-        total.nbytes += nbytes * copies
+        self._collectives[kind, nbytes] += copies
+
+    def collectives(self) -> dict[str, CollectiveTotal]:
+        """Return the collectives done, by kind."""
+        by_kind: dict[str, list[tuple[float, int]]] = {}
+        for (kind, nbytes), calls in self._collectives.items():
+            by_kind.setdefault(kind, []).append((nbytes, calls))
+        return {
+            kind: CollectiveTotal(sum(calls for _, calls in sizes), exact_sum(sizes))
+            for kind, sizes in sorted(by_kind.items())
+        }

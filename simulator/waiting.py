@@ -100,14 +100,20 @@ def _wait_mark(actor: Actor, action: Wait) -> object:
         raise InputError(f"device '{actor.stage.machine.devices[actor.device_index].name}' does "
                          f"not say when mark '{mark}' of {describe(pending.action)} is reached"
                          )  # fmt: skip
-    delay = marks[mark]
-    if not isinstance(delay, Event):
-        delay = max(0.0, pending.start_s + delay - actor.clock.now)
-    if pending.done or (delay.callbacks is None if isinstance(delay, Event) else delay == 0):
+    clock, reached = actor.clock, marks[mark]
+    if isinstance(reached, Event):
+        passed = reached.callbacks is None
+    else:
+        passed = pending.start_s + reached <= clock.now
+    if passed or pending.done:
         release(pending, mark)
         return None
     actor.foreground.action = action
-    when(delay, partial(_end_mark, pending, mark, actor.ticket), actor.clock)
+    callback = partial(_end_mark, pending, mark, actor.ticket)
+    if isinstance(reached, Event):
+        when(reached, callback, clock)
+    else:
+        clock.put_at(Alarm(callback), pending.start_s + reached)
     if action.timeout_s is not None:
         _set_timer(actor, action)
     return BLOCKED
