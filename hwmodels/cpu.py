@@ -18,8 +18,9 @@ from hwmodels.cpu_rates import RESOURCES, rates_for, with_more
 from hwmodels.multicore import Cores, cores_of
 from hwmodels.open_cpu import OpenCpu
 from hwmodels.power import CpuPower, power_of
-from hwmodels.profile import Profile, profile_of
+from hwmodels.profile import Profile, profile_of, team_bandwidth
 from hwmodels.spec import Spec
+from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray, Graph
 from simulator.protocols import Clock
@@ -179,11 +180,18 @@ class Cpu:
         )
 
     def power_w(self, threads: int) -> float | None:
-        """Return the power while so many threads compute, watts; None where unknown."""
-        power = self.power
-        if power.idle_w is None or power.core_w is None:
-            return None
-        return power.idle_w + power.core_w * min(threads, self.cores.count)
+        """Return the power while so many threads compute and move all they can, watts.
+
+        None where the power is unknown.
+
+        Raises
+        ------
+        InputError : threads not from 1 to `max_threads`
+        """
+        team = np.array([self.cores.check(threads, self.name)])
+        moved = float(team_bandwidth(self.rates, self.cores, team)[0, -1])
+        second = self.power.energy_j(1.0, float(self.cores.busy(team)[0]), moved)
+        return Energy(second).total_j
 
     def open(self, clock: Clock) -> OpenCpu:
         """Return the CPU in use on a clock."""

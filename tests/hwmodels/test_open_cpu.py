@@ -162,7 +162,7 @@ def test_busy_cores_and_moved_bytes_use_more():
     assert energy["compute"] == pytest.approx(2 * (4 * (end - overhead) + overhead))
     assert energy["memory"] == pytest.approx(1e-10 * 4e9)
     assert used.energy(end).total_j == pytest.approx(sum(energy.values()))
-    assert cpu().power_w(4) == 18
+    assert cpu().power_w(4) == pytest.approx(10 + 4 * 2 + 1e-10 * 40e9)
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.2), GRAPHS, st.integers(1, 16)), min_size=1, max_size=4))
@@ -178,6 +178,13 @@ def test_moved_bytes_do_not_depend_on_what_else_runs(starts):
 def test_no_more_cores_are_busy_than_there_are():
     ends, used = run(cpu(), *[(0.0, work(COMPUTE), 8)] * 3)
     assert used.energy(max(ends)).components["compute"] <= 2 * 8 * max(ends) * (1 + 1e-9)
+
+
+@given(GRAPHS, st.integers(1, 16))
+def test_mean_power_is_not_above_the_power_of_so_many_threads(graph, threads):
+    device = cpu()
+    [end], used = run(device, (0.0, Work("w", graph), threads))
+    assert used.energy(end).total_j <= device.power_w(threads) * end * (1 + 1e-9)
 
 
 def test_unknown_power_is_unknown_energy():
