@@ -4,13 +4,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 from hwmodels.cpu import Cpu
-from hwmodels.cpu_cost import CpuRates, FamilyRate, Level
+from hwmodels.cpu_cost import CpuRates, FamilyRate, Level, OpCost
 from hwmodels.multicore import Cores
 from hwmodels.power import CpuPower
 from hwmodels.spec import Calibration, Spec
 from simulator.ops import DTYPES, KINDS, Graph, Op
 from simulator.workload import Work
 
+CACHE_BYTES = 1e6
 FIELDS = {
     "cores": 8,
     "threads_per_core": 2,
@@ -38,13 +39,29 @@ def rates(flop_per_s=10e9, one=10e9, shared=40e9, dispatch_s=1e-6, fork_s=2e-6, 
     return CpuRates(
         families={(kind, dtype): family for kind in KINDS for dtype in DTYPES},
         levels=(
-            Level(name="L2", capacity_bytes=1e6, bandwidth_bytes_per_s=10 * one),
+            Level(name="L2", capacity_bytes=CACHE_BYTES, bandwidth_bytes_per_s=10 * one),
             Level(name="DRAM", capacity_bytes=np.inf, bandwidth_bytes_per_s=one,
                   shared_bytes_per_s=shared),
         ),
         fork_s=fork_s,
         fork_per_thread_s=per_thread_s,
     )  # fmt: skip
+
+
+GRAIN_FLOPS = 2e5
+
+
+def round_costs(graph, rates):
+    """Return costs by the numbers of `rates` alone: one rate, one cache, one grain."""
+    family, cached = rates.families["gemm", "float32"], graph.bytes_moved <= CACHE_BYTES
+    traffic = np.stack([np.where(cached, graph.bytes_moved, 0.0),
+                        np.where(cached, 0.0, graph.bytes_moved)], axis=1)  # fmt: skip
+    return OpCost(
+        dispatch_s=np.full(len(graph), family.dispatch_s),
+        compute_s=graph.flops / family.rate_per_s,
+        traffic_bytes=traffic,
+        team=np.maximum(np.ceil(graph.flops / GRAIN_FLOPS), 1).astype(np.int64),
+    )
 
 
 def cpu(cores=None, idle_w=10.0, core_w=2.0, memory_j_per_byte=1e-10, **rated):

@@ -23,6 +23,8 @@ from simulator.errors import InputError, UnknownNameError
 from simulator.protocols import Calibrated, Device
 from tests.hwmodels.machines import FIELDS, GRAPHS, cpu, graph, product, rates, spec
 
+pytestmark = pytest.mark.usefixtures("plain_costs")
+
 
 def seconds(device, op, threads):
     return float(device.times_s(graph(op), threads)[0])

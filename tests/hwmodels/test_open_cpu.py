@@ -18,6 +18,8 @@ from simulator.ops import Graph
 from simulator.workload import Work
 from tests.hwmodels.machines import GRAPHS, cpu, product, spec, work
 
+pytestmark = pytest.mark.usefixtures("plain_costs")
+
 COMPUTE = product(8e9)
 STREAM = product(1e7, moved=4e9)
 

@@ -9,6 +9,8 @@ from hwmodels.multicore import Cores
 from hwmodels.sharing import fair_rates, shared_paces
 from tests.hwmodels.machines import cpu, graph, product
 
+pytestmark = pytest.mark.usefixtures("plain_costs")
+
 
 def rates(limit, use, capacity, weight=None):
     limit = np.array(limit, float)
