@@ -49,9 +49,10 @@ _MODULES: dict[str, tuple[str, ...]] = {
     # laws
     "simulator.laws": (
         "amdahl_speedup", "amdahl_limit", "gustafson_speedup", "karp_flatt_serial_fraction",
-        "usl_throughput", "strong_efficiency", "weak_efficiency", "roofline_flop_per_s",
+        "usl_throughput", "usl_peak_p", "strong_efficiency", "weak_efficiency",
+        "roofline_flop_per_s", "ridge_intensity",
     ),
-    "simulator.fit_laws": ("fit_amdahl", "fit_usl", "fit_ernest", "read_points"),
+    "simulator.fit_laws": ("fit_amdahl", "fit_usl", "fit_ernest", "read_points", "Points"),
     # hardware, workloads, plans
     "hwmodels.devices": ("find_device", "list_devices"),
     "workloads.registry": ("find_workload", "list_workloads"),

@@ -356,18 +356,18 @@ def _bootstrap(
 ) -> tuple[FloatArray, FloatArray]:
     """Return refitted coefficients [draw, term] and one more error factor a draw.
 
-    Drawing the scale by chi-square gives few points the long tails of Student's t.
+    Drawing the scale by chi-square gives few points the long tails of Student's t; drawing
+    errors as factors keeps every time positive.
     """
     count = len(points.p)
     freedom = count - _width(law, points)
     if freedom < 1 or draws < 1:
         return np.empty((0, len(coefficients))), np.empty(0)
     curve = law.terms(points.p) @ coefficients
-    errors = (points.time_s / curve - 1) * np.sqrt(count / freedom)
+    errors = np.log(points.time_s / curve) * np.sqrt(count / freedom)
     errors = np.concatenate([errors, -errors])
     scale = np.sqrt(freedom / rng.chisquare(freedom, size=draws))
-    drawn = 1 + rng.choice(errors, size=(draws, count + 1)) * scale[:, None]
-    drawn = np.maximum(drawn, np.finfo(float).eps)
+    drawn = np.exp(rng.choice(errors, size=(draws, count + 1)) * scale[:, None])
     again = [_coefficients(law, Points(points.p, curve * row)) for row in drawn[:, :count]]
     return np.array(again), drawn[:, count]
 

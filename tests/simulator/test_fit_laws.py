@@ -197,6 +197,14 @@ def test_nonsense_options_are_one_clear_error():
         fit_amdahl(P, laws.amdahl_time_s(P, 1.0, 0.1), draws=2).time_s(0)
 
 
+def test_a_law_that_misses_its_points_widely_still_has_a_plausible_interval():
+    """Times that rise again, which Amdahl's law cannot follow, must not draw times of zero."""
+    times_s = np.repeat(laws.usl_time_s([1, 2, 4, 8, 16, 48], 20.0, 0.05, 0.01), 3)
+    fit = fit_amdahl(np.repeat([1, 2, 4, 8, 16, 48], 3), times_s)
+    low, high = interval(fit, "time_1_s")
+    assert 0.2 * fit.parameters["time_1_s"] < low < high < 5 * fit.parameters["time_1_s"]
+
+
 def test_points_are_read_from_a_csv_file_whatever_else_it_holds(tmp_path):
     path = tmp_path / "times.csv"
     path.write_text("machine,time_s,p\na,10.5,1\na,6.25,2\n", encoding="utf-8-sig")
