@@ -1,6 +1,6 @@
 """Do in torch the very step that a workload describes.
 
-A *twin* holds a module with its inputs, loss and optimizer; `twin.step()` does one step for real.
+A *twin* holds a module with its arguments, loss and optimizer; `twin.step()` does one real step.
 A *factory* makes the twin of a workload; `TWINS` maps workload names to factories.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -18,65 +17,11 @@ from torch.nn import functional
 from simulator.errors import UnknownNameError
 from simulator.workload import Workload
 from validation import torch_models
-from workloads.capture import OPTIMIZERS
+from workloads.capture import OPTIMIZERS, Step
 from workloads.models.images import MOBILENET_V2_STAGES, RESNET_STAGES, VGG16_STAGES
 
-
-@dataclass(frozen=True, kw_only=True)
-class Twin:
-    """Do a workload's step in torch.
-
-    Parameters
-    ----------
-    module : what is computed
-    args : the arguments of the module
-    loss : from output (and target) to a scalar; None: the step is forward only
-    target : second argument of the loss, or None
-    optimizer : None: gradients are computed and not used
-    """
-
-    module: nn.Module
-    args: tuple[Any, ...]
-    loss: Callable[..., torch.Tensor] | None = None
-    target: Any = None
-    optimizer: torch.optim.Optimizer | None = None
-
-    @property
-    def training(self) -> bool:
-        """Say whether the step has a backward pass."""
-        return self.loss is not None
-
-    def step(self) -> Any:
-        """Do one step; return the loss when training, else the output."""
-        if not self.training:
-            return self.forward()
-        loss = self.forward()
-        self.backward(loss)
-        self.update()
-        return loss
-
-    def forward(self) -> Any:
-        """Return the loss when training, else the output (computed without gradients).
-
-        The gradients of the last step go first, as in the usual training loop.
-        """
-        self.module.zero_grad()
-        with torch.set_grad_enabled(self.training):
-            output = self.module(*self.args)
-            if self.loss is None:
-                return output
-            return self.loss(output) if self.target is None else self.loss(output, self.target)
-
-    def backward(self, loss: torch.Tensor) -> None:
-        """Give every weight its gradient."""
-        loss.backward()
-
-    def update(self) -> None:
-        """Let the optimizer use the gradients."""
-        if self.optimizer is not None:
-            self.optimizer.step()
-
-
+Twin: TypeAlias = Step
+"""A real step: `step()`, or `forward()`, `backward(loss)` and `update()` one after another."""
 Factory: TypeAlias = Callable[[Workload], Twin]
 TWINS: dict[str, Factory] = {}
 """Factories by the name of the workload."""
@@ -115,7 +60,8 @@ def _twin(workload: Workload, module: nn.Module, *args: Any, loss: Any, target: 
     return Twin(
         module=module,
         args=tuple(one.to(dtype) if one.is_floating_point() else one for one in args),
-        loss=loss if training else None,
+        training=training,
+        loss=loss,
         target=target if training else None,
         optimizer=None if make is None else make(module.parameters()),
     )
@@ -144,9 +90,7 @@ def _register(*names: str) -> Callable[[Callable[..., Twin]], Callable[..., Twin
 
 
 @_register("mlp")
-def _mlp(
-    workload: Workload, batch: int, inputs: int, width: int, depth: int, classes: int
-) -> Twin:
+def _mlp(workload: Workload, batch: int, inputs: int, width: int, depth: int, classes: int) -> Twin:
     module = torch_models.mlp(inputs, width, depth, classes)
     return _classifies(workload, module, torch.randn(batch, inputs), rows=batch, classes=classes)
 

@@ -10,9 +10,11 @@ kernels). Besides the real calls fake tensors only ask for devices, which is lef
 from __future__ import annotations
 
 import copy
+import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
@@ -53,8 +55,102 @@ _OPTIONS = frozenset(
      "num_head")
 )  # fmt: skip
 _NOT_COMPUTING = frozenset(("prim", "profiler"))
+_NO_WORK = frozenset(
+    ("lift", "lift_fresh", "as_strided_", "detach_", "squeeze_", "swapaxes_", "swapdims_", "t_",
+     "transpose_", "unsqueeze_")
+)  # fmt: skip
+"""Kernels that only change how a tensor is seen, although neither result nor schema tells."""
 _DEPENDS_ON_DATA = (DataDependentOutputException, DynamicOutputShapeException)
 _NOT_FAKE = (UnsupportedFakeTensorException, UnsupportedOperatorException)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Be one step of a module in torch: forward, and when training backward and update.
+
+    Parameters
+    ----------
+    module : what is computed
+    args, kwargs : its arguments
+    training : whether the step has a backward pass
+    loss : from output (and target) to a scalar; None: the output itself where it is a scalar, else
+        its sum
+    target : second argument of the loss, or None
+    optimizer : None: gradients are computed and not used
+    """
+
+    module: nn.Module
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    training: bool = False
+    loss: Loss | None = None
+    target: Any = None
+    optimizer: torch.optim.Optimizer | None = None
+
+    def step(self) -> Any:
+        """Do one step; return the loss when training, else the output."""
+        result = self.forward()
+        if self.training:
+            self.backward(result)
+            self.update()
+        return result
+
+    def forward(self) -> Any:
+        """Return the loss when training, else the output (computed without gradients).
+
+        The gradients of the last step go first, as in the usual training loop.
+        """
+        self.module.zero_grad()
+        with torch.set_grad_enabled(self.training):
+            output = self.module(*self.args, **self.kwargs)
+            return self._loss_of(output) if self.training else output
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Give every weight its gradient."""
+        if not loss.requires_grad:
+            raise InputError("the loss does not depend on any trained parameter of the module")
+        loss.backward()
+
+    def update(self) -> None:
+        """Let the optimizer use the gradients."""
+        if self.optimizer is not None:
+            self.optimizer.step()
+
+    def _loss_of(self, output: Any) -> torch.Tensor:
+        if self.loss is not None:
+            return self.loss(output) if self.target is None else self.loss(output, self.target)
+        first = next((x for x in tree_leaves(output) if isinstance(x, torch.Tensor)), None)
+        if first is None:
+            raise InputError("the module gives no tensor to be trained on; give a loss")
+        return first if first.dim() == 0 else first.sum()
+
+
+def step_of(
+    module: nn.Module,
+    inputs: Input,
+    *,
+    loss: Loss | None = None,
+    target: Input = None,
+    optimizer: OptimizerLike = None,
+    training: bool | None = None,
+) -> Step:
+    """Return the real step of a module; arguments as `capture` has them, shapes become numbers.
+
+    >>> step_of(nn.Linear(4, 3), (2, 4)).step().shape
+    torch.Size([2, 3])
+    """
+    if training is None:
+        training = loss is not None or optimizer is not None
+    args, kwargs = _arguments(inputs, _drawn)
+    return Step(
+        module=module.train(training),
+        args=args,
+        kwargs=kwargs,
+        training=training,
+        loss=loss,
+        target=_drawn(target) if training and target is not None else None,
+        optimizer=_made(optimizer, module) if training else None,
+    )
 
 
 def capture(
@@ -97,10 +193,9 @@ def capture(
         training = loss is not None or optimizer is not None
     fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
     with _explained(name or _name(module)):
-        step = _Step.of(fake_mode, module, inputs, loss, target, optimizer if training else None)
-        step.module.train(training)
-        recorder = _record(fake_mode, step, training)
-    return _workload(step, recorder, name or _name(step.module), training)
+        step = _fake_step(fake_mode, module, inputs, loss, target, optimizer, training)
+        recorder = _record(fake_mode, step)
+    return _workload(step, recorder, name or _name(step.module))
 
 
 def calls_of(
@@ -115,9 +210,8 @@ def calls_of(
     """Return the kernel calls of one step in their order, with shapes and dtypes; see `capture`."""
     fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
     with _explained(_name(module)):
-        step = _Step.of(fake_mode, module, inputs, loss, target, optimizer if training else None)
-        step.module.train(training)
-        return _record(fake_mode, step, training).calls
+        step = _fake_step(fake_mode, module, inputs, loss, target, optimizer, training)
+        return _record(fake_mode, step).calls
 
 
 def _name(module: nn.Module | Callable[[], nn.Module]) -> str:
@@ -130,7 +224,11 @@ def _name(module: nn.Module | Callable[[], nn.Module]) -> str:
 def _explained(name: str) -> Iterator[None]:
     """Turn what torch raises among fake tensors into errors that say what to do."""
     instead = "it can still be measured as it is (`scalemodel measure`)"
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    level = log.level
     try:
+        # torch prints a traceback of its own for what is said here in one line.
+        log.setLevel(logging.CRITICAL)
         yield
     except _DEPENDS_ON_DATA as error:
         raise InputError(
@@ -147,6 +245,8 @@ def _explained(name: str) -> Iterator[None]:
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"cannot capture '{name}': the step fails with "
                          f"{type(error).__name__}: {error}") from error  # fmt: skip
+    finally:
+        log.setLevel(level)
 
 
 def _fake(fake_mode: FakeTensorMode, real: torch.Tensor) -> torch.Tensor:
@@ -164,65 +264,68 @@ def _is_shape(value: object) -> bool:
     return isinstance(value, (tuple, torch.Size)) and all(type(size) is int for size in value)
 
 
-def _fake_input(fake_mode: FakeTensorMode, value: Input) -> Any:
-    if _is_shape(value):
-        if any(size < 1 for size in value):
-            raise InputError(f"the sizes of an input must be positive; got {tuple(value)}")
-        return _fake(fake_mode, torch.empty(value, device="meta"))
-    return tree_map_only(torch.Tensor, lambda real: _fake(fake_mode, real), value)
+def _checked_shape(value: Sequence[int]) -> Sequence[int]:
+    if any(size < 1 for size in value):
+        raise InputError(f"the sizes of an input must be positive; got {tuple(value)}")
+    return value
 
 
-@dataclass(frozen=True)
-class _Step:
-    """Hold what a step needs, all fake."""
-
-    module: nn.Module
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    loss: Loss | None
-    target: Any
-    optimizer: torch.optim.Optimizer | None
-
-    @classmethod
-    def of(
-        cls,
-        fake_mode: FakeTensorMode,
-        module: nn.Module | Callable[[], nn.Module],
-        inputs: Input,
-        loss: Loss | None,
-        target: Input,
-        optimizer: OptimizerLike,
-    ) -> _Step:
-        made, memo = _fake_module(fake_mode, module)
-        named = isinstance(inputs, Mapping)
-        listed = () if named else _listed(inputs)
-        return cls(
-            module=made,
-            args=tuple(_fake_input(fake_mode, value) for value in listed),
-            kwargs={k: _fake_input(fake_mode, v) for k, v in inputs.items()} if named else {},
-            loss=copy.deepcopy(loss, memo) if isinstance(loss, nn.Module) else loss,
-            target=None if target is None else _fake_input(fake_mode, target),
-            optimizer=_fake_optimizer(optimizer, made, memo),
-        )
-
-    def forward(self, training: bool) -> Any:
-        with torch.set_grad_enabled(training):
-            return self.module(*self.args, **self.kwargs)
-
-    def loss_of(self, output: Any) -> torch.Tensor:
-        if self.loss is not None:
-            given = (output,) if self.target is None else (output, self.target)
-            return self.loss(*given)
-        first = next((x for x in tree_leaves(output) if isinstance(x, torch.Tensor)), None)
-        if first is None:
-            raise InputError("the module gives no tensor to be trained on; give a loss")
-        return first if first.dim() == 0 else first.sum()
+def _drawn(value: Input) -> Any:
+    return torch.randn(_checked_shape(value)) if _is_shape(value) else value
 
 
-def _listed(inputs: Input) -> Sequence[Input]:
+def _arguments(
+    inputs: Input, make: Callable[[Input], Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return positional and named arguments, each made of what was given for it."""
+    if isinstance(inputs, Mapping):
+        return (), {name: make(value) for name, value in inputs.items()}
     if isinstance(inputs, torch.Tensor) or _is_shape(inputs):
-        return (inputs,)
-    return inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+        return (make(inputs),), {}
+    listed = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+    return tuple([make(value) for value in listed]), {}
+
+
+def _fake_step(
+    fake_mode: FakeTensorMode,
+    module: nn.Module | Callable[[], nn.Module],
+    inputs: Input,
+    loss: Loss | None,
+    target: Input,
+    optimizer: OptimizerLike,
+    training: bool,
+) -> Step:
+    made, memo = _fake_module(fake_mode, module)
+
+    def fake(value: Input) -> Any:
+        return _fake_input(fake_mode, value, memo)
+
+    args, kwargs = _arguments(inputs, fake)
+    if training and isinstance(optimizer, torch.optim.Optimizer):
+        optimizer = _fake_optimizer(optimizer, memo)
+    return Step(
+        module=made.train(training),
+        args=args,
+        kwargs=kwargs,
+        training=training,
+        loss=copy.deepcopy(loss, memo) if isinstance(loss, nn.Module) else loss,
+        target=fake(target) if training and target is not None else None,
+        optimizer=_made(optimizer, made) if training else None,
+    )
+
+
+def _fake_input(fake_mode: FakeTensorMode, value: Input, memo: dict[int, Any]) -> Any:
+    """Return an input of fake tensors; a tensor that occurs twice is the same one again."""
+    if _is_shape(value):
+        return _fake(fake_mode, torch.empty(_checked_shape(value), device="meta"))
+
+    def fake(real: torch.Tensor) -> torch.Tensor:
+        if id(real) not in memo:
+            memo[id(real)] = _fake(fake_mode, real)
+        found: torch.Tensor = memo[id(real)]
+        return found
+
+    return tree_map_only(torch.Tensor, fake, value)
 
 
 def _fake_module(
@@ -244,14 +347,17 @@ def _fake_module(
 
 
 def _fake_optimizer(
-    optimizer: OptimizerLike, module: nn.Module, memo: dict[int, Any]
-) -> torch.optim.Optimizer | None:
-    if optimizer is None:
-        return None
-    if isinstance(optimizer, torch.optim.Optimizer):
-        for parameter in optimizer.state:
-            memo[id(optimizer.state[parameter])] = {}
-        return copy.deepcopy(optimizer, memo)
+    optimizer: torch.optim.Optimizer, memo: dict[int, Any]
+) -> torch.optim.Optimizer:
+    """Return a copy of an optimizer for the fake parameters, without its state."""
+    memo[id(optimizer.state)] = defaultdict(dict)
+    return copy.deepcopy(optimizer, memo)
+
+
+def _made(optimizer: OptimizerLike, module: nn.Module) -> torch.optim.Optimizer | None:
+    """Return an optimizer of the module's trained parameters."""
+    if optimizer is None or isinstance(optimizer, torch.optim.Optimizer):
+        return optimizer
     if isinstance(optimizer, str):
         if optimizer not in OPTIMIZERS:
             raise UnknownNameError("optimizer", optimizer, OPTIMIZERS)
@@ -271,9 +377,10 @@ class _Kernel:
     @classmethod
     def of(cls, function: Any) -> _Kernel:
         arguments = list(enumerate(function._schema.arguments))
+        name = function._schema.name.split("::")[-1]
         return cls(
-            name=function._schema.name.split("::")[-1],
-            computes=function.namespace not in _NOT_COMPUTING,
+            name=name,
+            computes=function.namespace not in _NOT_COMPUTING and name not in _NO_WORK,
             written=tuple(
                 (at, one.name) for at, one in arguments
                 if one.alias_info is not None and one.alias_info.is_write
@@ -391,20 +498,20 @@ def _dtype(dtype: torch.dtype) -> str:
     return f"int{8 * dtype.itemsize}"
 
 
-def _record(fake_mode: FakeTensorMode, step: _Step, training: bool) -> _Recorder:
+def _record(fake_mode: FakeTensorMode, step: Step) -> _Recorder:
     """Do two steps and record the second one."""
     recorder = _Recorder()
     names = {id(one): name for name, one in step.module.named_parameters()}
     for one in step.module.parameters():
         recorder.storage(one, weight=True)
-        if training and one.requires_grad:
+        if step.training and one.requires_grad:
             one.register_post_accumulate_grad_hook(
                 lambda p: _note_gradient(recorder, names[id(p)], p)
             )
     with fake_mode, recorder:
-        for recording in (False, True) if training else (True,):
+        for recording in (False, True) if step.training else (True,):
             recorder.recording = recording
-            _do(step, recorder, training)
+            _do(step, recorder.tape)
     return recorder
 
 
@@ -415,29 +522,24 @@ def _note_gradient(recorder: _Recorder, name: str, parameter: torch.Tensor) -> N
         recorder.ready.append((name, grad, writer if writer >= 0 else len(recorder.tape) - 1))
 
 
-def _do(step: _Step, recorder: _Recorder, training: bool) -> None:
-    tape = recorder.tape
+def _do(step: Step, tape: Tape) -> None:
     tape.phase = "forward"
-    step.module.zero_grad()
-    output = step.forward(training)
-    if not training:
-        return
-    loss = step.loss_of(output)
-    tape.phase = "backward"
-    loss.backward()
-    tape.phase = "update"
-    if step.optimizer is not None:
-        step.optimizer.step()
+    result = step.forward()
+    if step.training:
+        tape.phase = "backward"
+        step.backward(result)
+        tape.phase = "update"
+        step.update()
 
 
-def _workload(step: _Step, recorder: _Recorder, name: str, training: bool) -> Workload:
+def _workload(step: Step, recorder: _Recorder, name: str) -> Workload:
     given = [*_tensors(step.args), *_tensors(step.kwargs.values())]
     batch = given[0].shape[0] if given and given[0].dim() else 1
     weights = list(step.module.parameters())
     state = [] if step.optimizer is None else list(step.optimizer.state.values())
     return Workload(
         name=name,
-        parameters={"batch": batch, "training": training},
+        parameters={"batch": batch, "training": step.training},
         graph=recorder.tape.graph(),
         samples=batch,
         weight_count=sum(one.numel() for one in weights),

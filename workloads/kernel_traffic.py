@@ -38,7 +38,8 @@ COPIES = (
     "_to_copy", "arange", "as_strided_copy", "cat", "clone", "constant_pad_nd",
     "constant_pad_nd_backward", "eye", "flip", "linspace", "reflection_pad2d", "repeat", "roll",
     "scalar_tensor", "stack", "_local_scalar_dense", "view_as_complex_copy",
-    "repeat_interleave", "im2col", "col2im", "permute_copy", "slice_scatter", "select_scatter",
+    "repeat_interleave", "im2col", "col2im", "permute_copy", "pixel_shuffle",
+    "pixel_unshuffle", "channel_shuffle", "slice_scatter", "select_scatter",
 )  # fmt: skip
 FILLS = (
     "fill", "full", "full_like", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "zero",

@@ -72,9 +72,7 @@ def _length(net: Network, weight: Tensor) -> Tensor:
 
 
 @model(trains=False)
-def kmeans(
-    net: Network, batch: int = 20_000, features: int = 32, clusters: int = 64
-) -> Recorded:
+def kmeans(net: Network, batch: int = 20_000, features: int = 32, clusters: int = 64) -> Recorded:
     """One step of k-means by Lloyd's algorithm; the batch is all points.
 
     >>> kmeans(batch=10, features=2, clusters=3).graph.flops.sum()
