@@ -130,8 +130,8 @@ def _difference(plan: Plan, machine: Machine) -> str:
     folded = execute(job, machine, plan)
     for name, figure in _figures(whole).items():
         if _figures(folded)[name] != figure:
-            return ("copies() says that ranks are alike which are not: folded and whole runs differ "
-                    f"({name} {_figures(folded)[name]} and {figure})")  # fmt: skip
+            return ("copies() says that ranks are alike which are not: folded and whole runs "
+                    f"differ ({name} {_figures(folded)[name]} and {figure})")  # fmt: skip
     return ""
 
 
