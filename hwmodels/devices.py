@@ -152,11 +152,7 @@ def one_line(spec: Spec) -> str:
     >>> one_line(find_spec("rpi4-bcm2711"))
     'Raspberry Pi 4 Model B (BCM2711): 4 cores at 1.5 GHz, 9.6 GB/s'
     """
-    keys = ("clock.boost_hz", "memory.bandwidth_bytes_per_s")
-    clock, bandwidth = (spec.schema.fields[key].show(spec.values.get(key)) for key in keys)
-    sockets = spec.values.get("sockets", 1)
-    many = f"{sockets} x " if sockets != 1 else ""
-    return f"{spec.title}: {many}{spec.values['cores']} cores at {clock}, {bandwidth}"
+    return f"{spec.title}: {spec.schema.headline(spec.values)}"
 
 
 def _path_of(name: str | Path) -> Path:

@@ -113,11 +113,13 @@ class Schema:
     kind : "cpu"
     fields : by key
     check : raises InputError for values that exclude each other
+    headline : says the most important figures in a few words
     """
 
     kind: str
     fields: Mapping[str, Field]
     check: Callable[[Mapping[str, Value]], None]
+    headline: Callable[[Mapping[str, Value]], str]
 
     def field(self, key: str, where: str = "") -> Field:
         """Return the field of a key.
@@ -212,7 +214,22 @@ def _check_cpu(values: Mapping[str, Value]) -> None:
             raise InputError(f"{small} ({low}) is above {large} ({high})")
 
 
-CPU = Schema("cpu", MappingProxyType({field.key: field for field in _CPU_FIELDS}), _check_cpu)
+def _cpu_headline(values: Mapping[str, Value]) -> str:
+    sockets = values.get("sockets", 1)
+    many = f"{sockets} x " if sockets != 1 else ""
+    clock, bandwidth = (
+        CPU.field(key).show(values.get(key))
+        for key in ("clock.boost_hz", "memory.bandwidth_bytes_per_s")
+    )
+    return f"{many}{values['cores']} cores at {clock}, {bandwidth}"
+
+
+CPU = Schema(
+    "cpu",
+    MappingProxyType({field.key: field for field in _CPU_FIELDS}),
+    check=_check_cpu,
+    headline=_cpu_headline,
+)
 
 SCHEMAS: Mapping[str, Schema] = MappingProxyType({schema.kind: schema for schema in (CPU,)})
 """Schemas by kind of device."""
