@@ -15,8 +15,12 @@ SHOWN = 8
 def explain_deadlock(actors: Sequence[Actor]) -> str:
     """Return who waits for what; ranks in the same state are named together."""
     states: dict[str, list[int]] = {}
+    left: dict[int, str] = {}
+    for pending in actors[0].stage.halls.unfinished():
+        left[pending.actor.rank] = f", with started {_of(pending.action)} unfinished"
     for actor in actors:
-        states.setdefault(_state(actor), []).append(actor.rank)
+        state = "ended" + left.get(actor.rank, "") if actor.ended else _state(actor)
+        states.setdefault(state, []).append(actor.rank)
     lines = [f"{in_words(ranks)}: {state}" for state, ranks in states.items()]
     more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return f"deadlock at {actors[0].clock.now} s: " + "; ".join(lines[:SHOWN] + more)
@@ -24,8 +28,6 @@ def explain_deadlock(actors: Sequence[Actor]) -> str:
 
 def _state(actor: Actor) -> str:
     action: object = actor.foreground.action
-    if actor.ended:
-        return "ended"
     if isinstance(action, Wait):
         waited = [_of(handle.action) for handle in action.handles if not handle.done]
         more = [f"{len(waited) - 3} more"] if len(waited) > 3 else []

@@ -214,7 +214,7 @@ def _dropped(actors: Sequence[Actor]) -> int:
                 first = left[0]
                 raise UnreceivedMessageError(
                     f"rank {source} sent '{first.buffer.name}' to rank {actor.rank} at "
-                    f"{first.sent_s} s, and it was never received ({len(left)} such from this rank)"
+                    f"{first.sent_s} s, and it was never received ({len(left)} such)"
                 )
             dropped += len(left) * actor.copies
     return dropped

@@ -6,7 +6,7 @@ arriving rank costs O(1), whatever the size of the group.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from simulator.actions import Collective, Group
 from simulator.actor import BLOCKED, Actor, Pending
@@ -178,6 +178,12 @@ class Halls:
             hall = self._halls[group] = self._open(group)
         seat = actor.seats[group] = Seat(hall)
         return seat
+
+    def unfinished(self) -> Iterator[Pending]:
+        """Yield the collectives that wait for ranks that have not come."""
+        for hall in self._halls.values():
+            for meeting in hall.meetings.values():
+                yield from meeting.present
 
     def _open(self, group: Group) -> Hall:
         members, copies = self._fold(group)
