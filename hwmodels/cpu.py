@@ -55,7 +55,7 @@ class Cpu:
     cores: Cores
     power: CpuPower
     more: Mapping[str, float] = field(default_factory=dict)
-    _costs: WeakKeyDictionary[Graph, OpCost] = field(
+    _costs: WeakKeyDictionary[Graph, dict[bool, OpCost]] = field(
         default_factory=WeakKeyDictionary, repr=False, init=False
     )
     _profiles: WeakKeyDictionary[Graph, dict[int, Profile]] = field(
@@ -136,11 +136,11 @@ class Cpu:
         """
         found = self._profiles.setdefault(graph, {})
         if threads not in found:
-            cost = self._costs.get(graph)
-            if cost is None:
-                cost = self._costs[graph] = op_costs(graph, self.rates)
             team = self.cores.check(threads, self.name)
-            found[threads] = profile_of(cost, self.rates, self.cores, team)
+            costs = self._costs.setdefault(graph, {})
+            if (team > 1) not in costs:
+                costs[team > 1] = op_costs(graph, self.rates, team)
+            found[threads] = profile_of(costs[team > 1], self.rates, self.cores, team)
         return found[threads]
 
     def times_s(self, graph: Graph, threads: int) -> FloatArray:

@@ -15,13 +15,11 @@ from typing import Any
 import numpy as np
 
 from hwmodels.cpu_cost import CpuRates, FamilyRate, Level
+from hwmodels.cpu_forms import FLOP_KINDS
 from hwmodels.schema import Value
 from hwmodels.spec import Calibration, Number, Spec
 from simulator.errors import InputError
 from simulator.ops import DTYPES, KINDS
-
-FLOP_KINDS = ("gemm", "sparse_gemm", "conv2d", "depthwise_conv2d", "attention", "rnn")
-"""Kinds of op whose rate counts operations; the others' counts elements."""
 
 RESOURCES = ("arithmetic", "cache.bandwidth", "memory.bandwidth", "dispatch")
 """What can bind a graph on a CPU; no two of them speed up the same thing."""
@@ -35,18 +33,18 @@ def numbers_of(rates: CpuRates, spreads: Mapping[str, float] | None = None) -> d
     rates : what calibration found
     spreads : standard deviation of the logarithm, by dotted name; 0 where absent
     """
-    flat: dict[str, float] = {"fork_s": rates.fork_s, "fork_per_thread_s": rates.fork_per_thread_s}
-    for (family, dtype), rate in rates.families.items():
-        where = f"family.{family}.{dtype}"
-        flat |= {f"{where}.rate_per_s": rate.rate_per_s, f"{where}.dispatch_s": rate.dispatch_s}
-        flat |= {f"{where}.half.{size}": value for size, value in rate.half.items()}
-    for place, level in enumerate(rates.levels):
-        for name in ("capacity_bytes", "bandwidth_bytes_per_s", "shared_bytes_per_s"):
-            value = getattr(level, name)
-            if np.isfinite(value):
-                flat[f"level.{place}.{level.name}.{name}"] = value
+    flat = _flat(rates.to_table())
     spreads = spreads or {}
     return {name: Number(value, spreads.get(name, 0.0)) for name, value in flat.items()}
+
+
+def _flat(table: Mapping[str, Any], where: str = "") -> dict[str, float]:
+    """Return the leaves of nested tables by dotted name."""
+    flat: dict[str, float] = {}
+    for name, value in table.items():
+        inside = isinstance(value, Mapping)
+        flat |= _flat(value, f"{where}{name}.") if inside else {where + name: float(value)}
+    return flat
 
 
 def rates_of(calibration: Calibration) -> CpuRates:
@@ -119,14 +117,26 @@ def with_more(rates: CpuRates, resource: str, factor: float) -> CpuRates:
                    for key, rate in rates.families.items()}  # fmt: skip
         return replace(rates, families=quicker)
     if resource == "dispatch":
-        quicker = {key: replace(rate, dispatch_s=rate.dispatch_s / factor)
-                   for key, rate in rates.families.items()}  # fmt: skip
-        return replace(rates, families=quicker, fork_s=rates.fork_s / factor,
-                       fork_per_thread_s=rates.fork_per_thread_s / factor)  # fmt: skip
+        return _quicker_dispatch(rates, factor)
     *caches, memory = rates.levels
     if resource == "memory.bandwidth":
         return replace(rates, levels=(*caches, _wider(memory, factor)))
     return replace(rates, levels=(*(_wider(cache, factor) for cache in caches), memory))
+
+
+def _quicker_dispatch(rates: CpuRates, factor: float) -> CpuRates:
+    families = {
+        key: replace(rate, dispatch_s=rate.dispatch_s / factor,
+                     far_dispatch_s=rate.far_dispatch_s / factor)
+        for key, rate in rates.families.items()
+    }  # fmt: skip
+    return replace(
+        rates,
+        families=families,
+        fork_s=rates.fork_s / factor,
+        fork_per_thread_s=rates.fork_per_thread_s / factor,
+        framework_s={phase: time / factor for phase, time in rates.framework_s.items()},
+    )
 
 
 def _wider(level: Level, factor: float) -> Level:
@@ -187,6 +197,7 @@ def scaled_rates(
             rate_per_s=rate.rate_per_s
             * clock * flops_per_cycle(here, dtype) / flops_per_cycle(there, dtype),
             dispatch_s=rate.dispatch_s / clock,
+            far_dispatch_s=rate.far_dispatch_s / clock,
         )
         for (family, dtype), rate in rates.families.items()
     }  # fmt: skip
@@ -196,6 +207,8 @@ def scaled_rates(
         levels=tuple(_scaled_level(level, here, there) for level in rates.levels),
         fork_s=rates.fork_s / clock,
         fork_per_thread_s=rates.fork_per_thread_s / clock,
+        fault_s_per_byte=rates.fault_s_per_byte / clock,
+        framework_s={phase: time / clock for phase, time in rates.framework_s.items()},
     )
 
 

@@ -92,7 +92,8 @@ def profile_of(cost: OpCost, rates: CpuRates, cores: Cores, threads: int) -> Pro
 
     An op takes dispatch + fork + max(computing, moving data), where
 
-    - computing is its time on one core over team x speed of the slowest thread x clock;
+    - computing is its time on one core, waiting for data included, over the clock; the share that
+      the team shares goes team x speed of the slowest thread as fast;
     - moving data is the sum over cache levels of bytes over what the team draws;
     - the fork costs nothing to a team of one, and more to one on several sockets.
 
@@ -107,10 +108,11 @@ def profile_of(cost: OpCost, rates: CpuRates, cores: Cores, threads: int) -> Pro
     fork = rates.fork_s + rates.fork_per_thread_s * (team - 2)
     far = np.where(cores.sockets_of(team) > 1, cores.far_fork, 1.0)
     drawn = team_bandwidth(rates, cores, team)
+    alone = 1.0 - cost.parallel + cost.parallel / (team * cores.speed(team))
     return Profile(
         team=team,
         overhead_s=cost.dispatch_s + np.where(team > 1, fork * far, 0.0),
-        compute_s=cost.compute_s / (team * cores.speed(team) * cores.clock(team)),
+        compute_s=(cost.compute_s + cost.stall_s) * alone / cores.clock(team),
         memory_s=(cost.traffic_bytes / drawn).sum(axis=1),
         traffic_bytes=cost.traffic_bytes,
         cores=cores.count,

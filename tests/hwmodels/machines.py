@@ -51,7 +51,7 @@ def rates(flop_per_s=10e9, one=10e9, shared=40e9, dispatch_s=1e-6, fork_s=2e-6, 
 GRAIN_FLOPS = 2e5
 
 
-def round_costs(graph, rates):
+def round_costs(graph, rates, threads=1):
     """Return costs by the numbers of `rates` alone: one rate, one cache, one grain."""
     family, cached = rates.families["gemm", "float32"], graph.bytes_moved <= CACHE_BYTES
     traffic = np.stack([np.where(cached, graph.bytes_moved, 0.0),
