@@ -85,19 +85,19 @@ def _find(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"scalemodel.{name}")
     from simulator.errors import nearest
-    from workloads.registry import MODELS
+    from workloads.registry import FUNCTIONS
 
-    if name in MODELS:
-        return MODELS[name]
-    near = nearest(name, [*__all__, *MODELS])
+    if name in FUNCTIONS:
+        return FUNCTIONS[name]
+    near = nearest(name, [*__all__, *FUNCTIONS])
     hint = f"; did you mean '{near}'?" if near else ""
     raise AttributeError(f"module 'scalemodel' has no attribute '{name}'{hint}")
 
 
 def __dir__() -> list[str]:
-    from workloads.registry import MODELS
+    from workloads.registry import FUNCTIONS
 
-    return sorted({*globals(), *__all__, *MODELS})
+    return sorted({*globals(), *__all__, *FUNCTIONS})
 
 
 def check_packages() -> None:

@@ -60,6 +60,9 @@ def _guarded(run: Callable[[], Any], debug: bool) -> int:
         say("interrupted")
         return INTERRUPTED
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            sys.stdout.write(f"{error}\n")
+            return 0
         if hasattr(error, "format_message"):  # a usage error of the parser
             return _usage(error)
         return _unexpected(error, debug)

@@ -49,7 +49,10 @@ def sweep(
 
 
 def capture(module: Any, inputs: Any, **options: Any) -> Workload:
-    """Return the workload of a torch module; see `workloads.capture.capture`."""
-    from workloads.capture import capture as captured
+    """Return the workload of a torch module, which can be measured by its name from then on.
 
-    return captured(module, inputs, **options)
+    See `workloads.capture.capture` for the options.
+    """
+    from validation.torch_capture import capture_and_register
+
+    return capture_and_register(module, inputs, **options)

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scalemodel.output import Table
+from simulator.errors import FileError
 from simulator.run import METRICS, Run, show_metric
 from simulator.scenario import Scenario
 from simulator.source import Source
@@ -13,6 +14,7 @@ from simulator.units import dimension_of
 from simulator.version import VERSION
 
 if TYPE_CHECKING:
+    from scalemodel.plots.accuracy import Pair
     from simulator.against import Ratio
     from simulator.explain import Explanation
 
@@ -154,3 +156,34 @@ def ratio_table(ratio: Ratio, first: Predicted, second: Predicted, plain: bool =
     rows.append(["ratio", ratio.value if plain else f"{ratio.value:.4g}", 1 if plain else "1"])
     title = f"{first.scenario} against {second.scenario.on}: {ratio}"
     return Table(["metric", first.scenario.on, second.scenario.on], rows, title)
+
+
+# --- predicted against measured ------------------------------------------------------------------
+
+
+def pairs_of(report: Any, where: object) -> tuple[list[Pair], str, str]:
+    """Return what a comparison's report says of its cases: pairs, name of the suite, unit.
+
+    Parameters
+    ----------
+    report : as `scalemodel compare -o json` prints it
+    where : the file it was read from, for errors
+
+    Raises
+    ------
+    FileError : this is no such report, or no case was predicted
+    """
+    from scalemodel.plots.accuracy import Pair
+
+    try:
+        cases = [case for case in report["cases"] if case["predicted"] is not None]
+        pairs = [
+            Pair(c["measured"], c["predicted"], c["low"], c["high"], c.get("group", ""))
+            for c in cases
+        ]
+        name = f"suite {report['suite']}"
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileError(where, f"is no report of `scalemodel compare -o json` ({error})") from None
+    if not pairs:
+        raise FileError(where, "holds no predicted case")
+    return pairs, name, str(cases[0].get("unit", ""))

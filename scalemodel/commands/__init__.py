@@ -16,10 +16,13 @@ def add_all(app: Typer) -> None:
         convert,
         fit,
         listing,
+        plot,
         predict,
         show,
         sweep,
+        trace,
     )
 
-    for module in (listing, show, predict, sweep, fit, compare, convert, check_plan):
+    modules = (listing, show, predict, sweep, fit, compare, plot, trace, convert, check_plan)
+    for module in modules:
         module.add(app)

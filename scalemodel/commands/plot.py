@@ -1,0 +1,160 @@
+"""`scalemodel plot`: pictures of what was measured, fitted and predicted."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option, Typer
+
+from scalemodel.console import say
+from scalemodel.options import Asked, command
+from simulator.errors import FileError, InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from simulator.fit_laws import LawFit, Points
+
+Times = Annotated[Path, Argument(metavar="TIMES.csv", help="columns p and time_s")]
+Laws = Annotated[list[str], Option("--law", help="amdahl, usl or ernest; may be repeated")]
+Out = Annotated[Path, Option(metavar="FILE", help="the picture: .png, .svg or .pdf")]
+Title = Annotated[str | None, Option(help="above the picture")]
+
+
+def add(app: Typer) -> None:
+    """Add the commands."""
+    plots = Typer(help="Draw speedup, efficiency, Karp-Flatt, roofline, timeline or accuracy.",
+                  no_args_is_help=True, rich_markup_mode=None)  # fmt: skip
+    command(plots, "speedup", speedup, "  scalemodel plot speedup times.csv --law amdahl --law usl")
+    command(plots, "efficiency", efficiency, "  scalemodel plot efficiency times.csv --law usl")
+    command(plots, "karp-flatt", karp_flatt, "  scalemodel plot karp-flatt times.csv")
+    command(plots, "roofline", roofline,
+            "  scalemodel plot roofline resnet50 --on this-machine --threads 2")  # fmt: skip
+    command(plots, "timeline", timeline, "  scalemodel plot timeline mlp --on this-machine")
+    command(
+        plots,
+        "accuracy",
+        accuracy,
+        """
+      scalemodel compare --suite multicore -o json > report.json
+      scalemodel plot accuracy report.json --out accuracy.png
+    """,
+    )
+    app.add_typer(plots, name="plot")
+
+
+def speedup(
+    times: Times,
+    laws: Laws = ["amdahl"],  # noqa: B006
+    out: Out = Path("speedup.png"),
+    title: Title = None,
+) -> None:
+    """Draw the speedup of measured times with fitted laws and their intervals."""
+    from scalemodel.plots.scaling import plot_speedup
+
+    points = _points(times)
+    _save(plot_speedup(points, _fits(points, laws), **_titled(title)), out)
+
+
+def efficiency(
+    times: Times,
+    laws: Laws = ["amdahl"],  # noqa: B006
+    out: Out = Path("efficiency.png"),
+    title: Title = None,
+) -> None:
+    """Draw the efficiency of measured times with fitted laws and their intervals."""
+    from scalemodel.plots.scaling import plot_efficiency
+
+    points = _points(times)
+    _save(plot_efficiency(points, _fits(points, laws), **_titled(title)), out)
+
+
+def karp_flatt(times: Times, out: Out = Path("karp-flatt.png"), title: Title = None) -> None:
+    """Draw the serial fraction that each number of processors implies."""
+    from scalemodel.plots.scaling import plot_karp_flatt
+
+    _save(plot_karp_flatt(_points(times), **_titled(title)), out)
+
+
+def roofline(asked: Asked, out: Out = Path("roofline.png"), title: Title = None) -> None:
+    """Draw the ops of a workload below the roof of a device."""
+    from hwmodels.roofline import bandwidth_bytes_per_s, peak_flop_per_s
+    from hwmodels.spec import Spec
+    from scalemodel.commands.predict import predicted
+    from scalemodel.plots.roofline import Roof, plot_roofline
+
+    scenario, run = predicted(asked, asked.study())
+    device, threads = run.machine.devices[0], run.placement.threads[0]
+    spec = getattr(device, "spec", None)
+    if not isinstance(spec, Spec):
+        raise InputError(f"device '{device.name}' has no datasheet to draw a roof from")
+    dtype = str(run.workload.parameters.get("dtype", "float32"))
+    roof = Roof(peak_flop_per_s(spec, dtype, threads), bandwidth_bytes_per_s(spec, threads))
+    times = device.times_s(run.workload.graph, threads)
+    named = title or f"{scenario.workload} on {scenario.on}, {threads} thread{'s' * (threads > 1)}"
+    _save(plot_roofline(run.workload.graph, times, roof, named), out)
+
+
+def timeline(asked: Asked, out: Out = Path("timeline.png"), title: Title = None) -> None:
+    """Draw who does what when."""
+    from scalemodel.commands.predict import predicted_run
+    from scalemodel.op_timeline import op_timeline
+    from scalemodel.plots.timeline import plot_timeline
+
+    scenario = asked.study().scenario()
+    run = predicted_run(asked, scenario, record=True)
+    _save(plot_timeline(op_timeline(run), title or f"{scenario.workload} on {scenario.on}"), out)
+
+
+def accuracy(
+    report: Annotated[Path, Argument(metavar="REPORT.json", help="as `compare -o json` prints")],
+    out: Out = Path("accuracy.png"),
+    title: Title = None,
+) -> None:
+    """Draw predicted against measured values of a comparison."""
+    from scalemodel.plots.accuracy import plot_accuracy
+    from scalemodel.report import pairs_of
+
+    pairs, name, unit = pairs_of(_document(report), report)
+    _save(plot_accuracy(pairs, title or name, unit), out)
+
+
+def _titled(title: str | None) -> dict[str, Any]:
+    return {} if title is None else {"title": title}
+
+
+def _points(times: Path) -> Points:
+    from simulator.fit_laws import read_points
+
+    return read_points(times)
+
+
+def _fits(points: Points, laws: list[str]) -> list[LawFit]:
+    from simulator.fit_laws import fit_law
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they stand in the fit, and are said below
+        fits = [fit_law(law, *points) for law in dict.fromkeys(laws)]
+    for text in dict.fromkeys(text for fit in fits for text in fit.warnings):
+        say(f"warning: {text}")
+    return fits
+
+
+def _document(path: Path) -> Any:
+    import json
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(path, error.strerror or str(error)) from None
+    except ValueError as error:
+        raise FileError(path, f"expected a report in JSON: {error}") from None
+
+
+def _save(figure: Figure, out: Path) -> None:
+    from scalemodel.plots.style import save_figure
+
+    sys.stdout.write(f"{save_figure(figure, out)}\n")
