@@ -134,7 +134,7 @@ def _lenet5(workload: Workload, batch: int, classes: int) -> Twin:
     return _classifies(workload, torch_models.lenet5(classes), images, rows=batch, classes=classes)
 
 
-@_register("alexnet", "vgg16", "mobilenet_v2")
+@_register("alexnet", "vgg16", "mobilenet-v2")
 def _images(workload: Workload, batch: int, image: int, classes: int) -> Twin:
     if workload.name == "alexnet":
         module = torch_models.alexnet(classes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from simulator.errors import InputError, UnknownNameError
@@ -42,7 +42,6 @@ class Model:
     record: Callable[..., Recorded]
     parameters: Mapping[str, Value]
     description: str
-    _fixed: Mapping[str, Value] = field(default_factory=dict)
 
     def __call__(self, **parameters: Value) -> Workload:
         """Return the workload of one step with these parameters.
@@ -57,11 +56,15 @@ class Model:
         training = bool(own.pop("training", False))
         optimizer = str(own.pop("optimizer", "none"))
         net = Network(training, str(own.pop("dtype", "float32")))
-        result, inputs = self.record(net, **own, **self._fixed)
+        result, inputs = self.record(net, **own)
         if training:
             net.backward(result)
             update(net, optimizer)
         return net.workload(self.name, chosen, int(chosen["batch"]), inputs)
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        return f"{self.name}({given})"
 
     def preset(self, name: str, description: str, **sizes: Value) -> Model:
         """Return a model of another name with other default sizes."""

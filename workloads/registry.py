@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from simulator.errors import UnknownNameError
@@ -17,10 +18,14 @@ MODELS: Mapping[str, Model] = {
     if isinstance(one, Model)
 } | {mlp.name: mlp}
 """All models by name."""
+FUNCTIONS: Mapping[str, Model] = {
+    re.sub(r"[-.]", "_", name): one for name, one in MODELS.items()
+}
+"""All models by the name that Python code calls them by: "gpt-1.3b" is `gpt_1_3b`."""
 
 
 def find_model(name: str) -> Model:
-    """Return the model of this name.
+    """Return the model of this name, in either spelling.
 
     Raises
     ------
@@ -28,10 +33,13 @@ def find_model(name: str) -> Model:
 
     >>> find_model("mlp").parameters["depth"]
     2
+    >>> find_model("bert_base").name
+    'bert-base'
     """
-    if name not in MODELS:
+    found = MODELS.get(name) or FUNCTIONS.get(name)
+    if found is None:
         raise UnknownNameError("workload", name, MODELS)
-    return MODELS[name]
+    return found
 
 
 def find_workload(name: str, **parameters: Value) -> Workload:

@@ -48,7 +48,7 @@ def test_a_perceptron_needs_exactly_what_torch_allocates(optimizer):
     ("name", "sizes"),
     [
         ("resnet18", {"batch": 4, "image": 64}),
-        ("mobilenet_v2", {"batch": 4, "image": 96}),
+        ("mobilenet-v2", {"batch": 4, "image": 96}),
         ("gpt2-small", {"layers": 2, "sequence": 128, "vocabulary": 1000}),
         ("bert-base", {"batch": 2, "layers": 2, "vocabulary": 1000}),
     ],

@@ -26,7 +26,7 @@ SMALL: dict[str, dict[str, int]] = {
     "resnet18": {"batch": 2, "image": 32, "classes": 7, "width": 8},
     "resnet34": {"batch": 2, "image": 32, "classes": 7, "width": 8},
     "resnet50": {"batch": 2, "image": 64, "classes": 7, "width": 8},
-    "mobilenet_v2": {"batch": 2, "image": 32, "classes": 7},
+    "mobilenet-v2": {"batch": 2, "image": 32, "classes": 7},
     "lstm": {"batch": 2, "sequence": 5, "vocabulary": 20, "width": 16, "hidden": 24},
     "bert-base": {"batch": 2, "sequence": 7, **TEXT},
     "gpt": {"batch": 2, "sequence": 7, **TEXT},

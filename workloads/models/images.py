@@ -152,7 +152,7 @@ def resnet50(
     return _resnet(net, 50, batch, image, classes, width)
 
 
-@model()
+@model("mobilenet-v2")
 def mobilenet_v2(net: Network, batch: int = 1, image: int = 224, classes: int = 1000) -> Recorded:
     """MobileNetV2 (Sandler et al., CVPR 2018).
 
