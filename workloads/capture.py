@@ -392,8 +392,12 @@ class _Kernel:
         )  # fmt: skip
 
 
-class _Recorder(TorchDispatchMode):
-    """Write the kernel calls of a step on a tape."""
+class Recorder(TorchDispatchMode):
+    """Write the kernel calls of a step on a tape, of fake tensors or real ones.
+
+    `tape.phase` is the phase of the calls that follow; those made while not `recording` are left
+    out. Parameters are made known as weights with `storage(parameter, weight=True)` beforehand.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -498,9 +502,9 @@ def _dtype(dtype: torch.dtype) -> str:
     return f"int{8 * dtype.itemsize}"
 
 
-def _record(fake_mode: FakeTensorMode, step: Step) -> _Recorder:
+def _record(fake_mode: FakeTensorMode, step: Step) -> Recorder:
     """Do two steps and record the second one."""
-    recorder = _Recorder()
+    recorder = Recorder()
     names = {id(one): name for name, one in step.module.named_parameters()}
     for one in step.module.parameters():
         recorder.storage(one, weight=True)
@@ -515,7 +519,7 @@ def _record(fake_mode: FakeTensorMode, step: Step) -> _Recorder:
     return recorder
 
 
-def _note_gradient(recorder: _Recorder, name: str, parameter: torch.Tensor) -> None:
+def _note_gradient(recorder: Recorder, name: str, parameter: torch.Tensor) -> None:
     grad = parameter.grad
     if recorder.recording and grad is not None:
         writer = recorder.storage(grad).writer
@@ -532,7 +536,7 @@ def _do(step: Step, tape: Tape) -> None:
         step.update()
 
 
-def _workload(step: Step, recorder: _Recorder, name: str) -> Workload:
+def _workload(step: Step, recorder: Recorder, name: str) -> Workload:
     given = [*_tensors(step.args), *_tensors(step.kwargs.values())]
     batch = given[0].shape[0] if given and given[0].dim() else 1
     weights = list(step.module.parameters())
