@@ -245,21 +245,18 @@ def deliver(parcel: Parcel) -> None:
     channel = parcel.channel
     parcel.arrived = True
     flying = channel.flying
+    rows = channel.source.stage.rows
     while flying and flying[0].arrived:
         first = flying.popleft()
+        if rows is not None:
+            source = channel.source
+            rows += (first.sent_s, source.clock.now, source.rank, SEND, first.buffer.name)
         if first.pending is not None:
-            _end_send(first)
+            first.pending.finish(None)
         if channel.receivers:
             receive(channel.receivers.popleft(), first)
         else:
             channel.mailbox.keep(first)
-
-
-def _end_send(parcel: Parcel) -> None:
-    pending = parcel.pending
-    assert pending is not None
-    pending.actor.record(pending, SEND, parcel.buffer.name)
-    pending.finish(None)
 
 
 def recv(actor: Actor, action: Recv) -> object:
