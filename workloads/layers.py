@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from math import prod
 
+from simulator.errors import InputError
 from workloads.network import Gradients, Network, Recorded
 from workloads.tape import Tensor
 
@@ -74,6 +75,9 @@ def conv(
 
 
 def _windows(size: int, kernel: int, stride: int, padding: int) -> int:
+    if size + 2 * padding < kernel:
+        raise InputError(f"the image is too small: a window of {kernel} does not fit what is left "
+                         f"of it, {size} and {padding} of padding")  # fmt: skip
     return (size + 2 * padding - kernel) // stride + 1
 
 
