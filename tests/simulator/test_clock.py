@@ -41,7 +41,8 @@ def test_it_runs_until_a_time():
 
 
 def test_what_happens_at_one_time_goes_by_priority_then_by_order():
-    clock, log = EngineClock(), []
+    clock = EngineClock()
+    log: list[tuple[str, float]] = []
     clock.put(told(clock, log, "last"), 1.0, AT_LAST)
     clock.put(told(clock, log, "after"), 1.0, AFTER_ALL)
     clock.put(told(clock, log, "first"), 1.0)

@@ -33,6 +33,11 @@ SPANS = st.builds(
 )
 
 
+def recorded(outcome):
+    assert outcome.timeline is not None
+    return outcome.timeline
+
+
 def two_steps():
     """Return what is run: data parallel on three devices, the last one slow."""
     buckets = (Buffer("bucket0", 4e6), Buffer("bucket1", 2e6))
@@ -45,14 +50,14 @@ def two_steps():
     machine = ideal_machine(3)
     slow = IdealDevice(flops_per_s=0.9e9, name="slow")
     machine = type(machine)("three", (*machine.devices[:2], slow), machine.network)
-    return execute(job(works, buckets, steps=2, buckets=buckets), machine, DataParallel())
+    return recorded(execute(job(works, buckets, steps=2, buckets=buckets), machine, DataParallel()))
 
 
 def test_a_run_is_recorded_span_by_span():
     def told(rank, kind):
         return [(s.name, s.start_s, s.end_s) for s in timeline.spans(rank, kind)]
 
-    timeline = two_steps().timeline
+    timeline = two_steps()
     reduce0, reduce1 = 4 * (1e-6 + 4e6 / 3 / 1e9), 4 * (1e-6 + 2e6 / 3 / 1e9)
     slow = 1e-3 / 0.9
     first0, first1 = 2 * slow + reduce0, 3 * slow + reduce1
@@ -114,8 +119,8 @@ def test_no_two_spans_of_a_thread_overlap(spans):
     for event in events(text, "X"):
         bounds = (event["ts"], event["ts"] + event["dur"])
         threads.setdefault((event["pid"], event["tid"]), []).append(bounds)
-    for bounds in threads.values():
-        for (_, end), (start, _) in zip(sorted(bounds), sorted(bounds)[1:], strict=False):
+    for thread in threads.values():
+        for (_, end), (start, _) in zip(sorted(thread), sorted(thread)[1:], strict=False):
             assert start >= end - 1e-6  # a picosecond
     assert len({tid for _, tid in threads}) == len(threads)
 
@@ -154,7 +159,7 @@ def test_a_trace_is_written_to_a_file(tmp_path):
 
 
 def test_the_trace_of_a_run_is_the_golden_one(golden):
-    golden(GOLDEN / "data_parallel_trace.json", chrome_trace(two_steps().timeline) + "\n")
+    golden(GOLDEN / "data_parallel_trace.json", chrome_trace(two_steps()) + "\n")
 
 
 def parameter_server_trace():
@@ -162,7 +167,7 @@ def parameter_server_trace():
     works = [work("gradient", 1e-3), work("apply", 1e-4)]
     buffers = [Buffer("grad", 1e6), Buffer("params", 1e6)]
     outcome = execute(job(works, buffers, steps=3), machine, ParameterServer())
-    return chrome_trace(outcome.timeline) + "\n"
+    return chrome_trace(recorded(outcome)) + "\n"
 
 
 def test_a_run_gives_the_same_bytes_in_any_process(golden):
