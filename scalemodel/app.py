@@ -66,6 +66,8 @@ def _guarded(run: Callable[[], Any], debug: bool) -> int:
         if hasattr(error, "format_message"):  # a usage error of the parser
             return _usage(error)
         return _unexpected(error, debug)
+    if code == INTERRUPTED:  # as newer versions of the parser return it
+        say("interrupted")
     return code if isinstance(code, int) else 0
 
 

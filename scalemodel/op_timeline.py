@@ -22,7 +22,7 @@ def op_timeline(run: Run) -> Timeline:
     >>> from validation.predict import predict
     >>> run = predict(Scenario(workload="mlp", on="raspberry-pi-4"), record=True)
     >>> [span.name for span in op_timeline(run)][:2]
-    ['linear', 'relu']
+    ['addmm', 'relu']
     """
     if run.timeline is None:
         raise InputError("this run was made without a timeline; predict with record=True")

@@ -112,11 +112,12 @@ def print_table(table: Table) -> None:
     """Print a table for people."""
     from rich.console import Console
     from rich.measure import Measurement
+    from rich.text import Text
 
     console = Console(highlight=False, markup=False, emoji=False)
     if table.title:
-        console.print(table.title, style="bold", soft_wrap=True)
-        console.print()
+        console.print(Text(table.title, style="bold"), soft_wrap=True)
+        sys.stdout.write("\n")
     rich = _rich_table(table)
     # Piped output is never wrapped; on a terminal only what may be folded is.
     wide = Measurement.get(console, console.options.update_width(WIDEST), rich)
@@ -126,8 +127,7 @@ def print_table(table: Table) -> None:
     text = captured.get()
     # Padding at the end of a line is noise to whoever reads it from a pipe.
     sys.stdout.write(text if console.is_terminal else _without_padding(text))
-    for note in table.notes:
-        console.print(note, soft_wrap=True)
+    sys.stdout.write("".join(f"{note}\n" for note in table.notes))
 
 
 WIDEST = 100_000

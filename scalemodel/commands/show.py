@@ -94,13 +94,12 @@ def _calibration_line(calibration: Any) -> str:
 
 def _workload(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
     from workloads.card import COLUMNS, complexity_card
-    from workloads.registry import find_model
 
     own = {key.removeprefix("workload."): value for key, value in values.items()}
-    model = find_model(name)
-    card = complexity_card(model, **own)
-    table = Table(COLUMNS, card.rows(), f"{card.name}: {model.description}", card.lines())
-    return table, {"kind": "workload", **card.document()}
+    card = complexity_card(name, **own)
+    title, *lines = card.lines()
+    table = Table(COLUMNS, card.rows(), title, notes=["", *lines])
+    return table, {"name": name, "kind": "workload", **card.document()}
 
 
 def _plan(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
