@@ -158,12 +158,15 @@ class Cpu:
         return self.profile(graph, threads).times_s
 
     def breakdown_s(self, graph: Graph, threads: int) -> Mapping[str, FloatArray]:
-        """Return what each op's time (n,) is spent on, seconds; what is hidden counts nothing."""
+        """Return what each op's time (n,) is spent on, seconds.
+
+        Arithmetic that hides behind shared memory counts nothing; waiting for data is memory.
+        """
         profile = self.profile(graph, threads)
-        computing = profile.compute_s >= profile.memory_s
+        own = profile.compute_s + profile.stall_s >= profile.memory_s
         return {
-            "compute": np.where(computing, profile.compute_s, 0.0),
-            "memory": np.where(computing, 0.0, profile.memory_s),
+            "compute": np.where(own, profile.compute_s, 0.0),
+            "memory": np.where(own, profile.stall_s, profile.memory_s),
             "overhead": profile.overhead_s,
         }
 

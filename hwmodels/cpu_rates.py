@@ -8,9 +8,9 @@ clock. Without any calibration only the datasheet is left, which is too fast by 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from hwmodels.cpu_cost import CpuRates, FamilyRate, Level
 from hwmodels.cpu_forms import FLOP_KINDS
 from hwmodels.schema import Value
 from hwmodels.spec import Calibration, Number, Spec
-from simulator.errors import InputError
+from simulator.errors import InputError, UnknownNameError
 from simulator.ops import DTYPES, KINDS
 
 RESOURCES = ("arithmetic", "cache.bandwidth", "memory.bandwidth", "dispatch")
@@ -47,45 +47,64 @@ def _flat(table: Mapping[str, Any], where: str = "") -> dict[str, float]:
     return flat
 
 
+@functools.lru_cache(maxsize=32)
 def rates_of(calibration: Calibration) -> CpuRates:
     """Return the rates that a calibration stores.
 
     Raises
     ------
-    InputError : a number that is none of a CPU's
+    InputError : a number that no CPU has, or one that is missing; `UnknownNameError` if the former
     """
-    tree = _tree({name: number.value for name, number in calibration.numbers.items()})
+    tree = _tree(calibration.numbers)
     families = {
-        (family, dtype): FamilyRate(**numbers)
-        for family, dtypes in tree.pop("family", {}).items()
-        for dtype, numbers in dtypes.items()
+        (family, dtype): _checked(FamilyRate, numbers, f"family.{family}.{dtype}.")
+        for family, dtypes in _tables(tree.pop("family", {}), "family")
+        for dtype, numbers in _tables(dtypes, f"family.{family}")
     }
-    levels = tree.pop("level", {})
-    ordered = [levels[place] for place in sorted(levels, key=int)]
-    try:
-        return CpuRates(
-            families=families,
-            levels=tuple(_level(*entry) for level in ordered for entry in level.items()),
-            **tree,
-        )
-    except TypeError as error:
-        raise InputError(f"calibration of {calibration.machine or 'a CPU'}: {error}") from None
+    levels = [
+        _checked(Level, {"name": name, "capacity_bytes": np.inf, **numbers}, f"level.{place}.")
+        for place, level in sorted(_tables(tree.pop("level", {}), "level"))
+        for name, numbers in _tables(level, f"level.{place}")
+    ]
+    return _checked(CpuRates, {**tree, "families": families, "levels": tuple(levels)}, "")
 
 
-def _tree(flat: Mapping[str, float]) -> dict[str, Any]:
+def _tree(flat: Mapping[str, Number]) -> dict[str, Any]:
+    """Return the numbers as nested tables."""
     tree: dict[str, Any] = {}
-    for name, value in flat.items():
+    for name, number in flat.items():
         *path, last = name.split(".")
-        inside = tree
+        inside: Any = tree
         for part in path:
             inside = inside.setdefault(part, {})
-        inside[last] = value
+            if not isinstance(inside, dict):
+                raise InputError(f"calibrated number '{name}' lies inside another number")
+        inside[last] = number.value
     return tree
 
 
-def _level(name: str, numbers: Mapping[str, float]) -> Level:
-    known = {"capacity_bytes": np.inf, **numbers}
-    return Level(name=name, **known)
+def _tables(table: object, where: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    entries = table.items() if isinstance(table, dict) else [("", table)]
+    for name, inside in entries:
+        if not isinstance(inside, dict):
+            raise InputError(f"calibrated number '{where}.{name}' is not inside a table")
+        yield name, inside
+
+
+Stored = TypeVar("Stored", CpuRates, FamilyRate, Level)
+
+
+def _checked(kind: type[Stored], numbers: Mapping[str, Any], where: str) -> Stored:
+    """Return the numbers as what they are stored from; a share is at most 1."""
+    known = {one.name: one for one in fields(kind)}
+    for name in numbers:
+        if name not in known:
+            raise UnknownNameError("calibrated number", where + name, [where + k for k in known])
+    for name, one in known.items():
+        if one.default is MISSING and one.default_factory is MISSING and name not in numbers:
+            raise InputError(f"calibrated number '{where}{name}' is missing")
+    shares = {name: min(numbers[name], 1.0) for name in ("parallel",) if name in numbers}
+    return kind(**{**numbers, **shares})
 
 
 def rates_for(spec: Spec) -> CpuRates:

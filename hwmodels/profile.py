@@ -26,7 +26,8 @@ class Profile:
     team : (n,) threads of the op's team
     overhead_s : (n,) seconds of one thread before and after the work
     compute_s : (n,) seconds that the team computes
-    memory_s : (n,) seconds that the team moves data, at the same time
+    stall_s : (n,) seconds that it waits for data, beside that
+    memory_s : (n,) seconds that what all threads share needs for the data, at the same time
     traffic_bytes : (n, levels) what it moves of each level, the memory last
     cores : of the machine; more threads do not keep more of them busy
     """
@@ -34,6 +35,7 @@ class Profile:
     team: IntArray
     overhead_s: FloatArray
     compute_s: FloatArray
+    stall_s: FloatArray
     memory_s: FloatArray
     traffic_bytes: FloatArray
     cores: int
@@ -41,7 +43,7 @@ class Profile:
     @cached_property
     def work_s(self) -> FloatArray:
         """Return the time of each op's work (n,), seconds."""
-        return np.maximum(self.compute_s, self.memory_s)
+        return np.maximum(self.compute_s + self.stall_s, self.memory_s)
 
     @cached_property
     def times_s(self) -> FloatArray:
@@ -90,10 +92,10 @@ def _phases(overhead: FloatArray, work: FloatArray) -> FloatArray:
 def profile_of(cost: OpCost, rates: CpuRates, cores: Cores, threads: int) -> Profile:
     """Return how ops of this cost run on a team of so many threads.
 
-    An op takes dispatch + fork + max(computing, moving data), where
+    An op takes dispatch + fork + max(computing + waiting, moving data), where
 
-    - computing is its time on one core, waiting for data included, over the clock; the share that
-      the team shares goes team x speed of the slowest thread as fast;
+    - computing is its arithmetic on one core over the clock, waiting what one core waits for data;
+      the share of both that the team shares goes team x speed of the slowest thread as fast;
     - moving data is the sum over cache levels of bytes over what the team draws;
     - the fork costs nothing to a team of one, and more to one on several sockets.
 
@@ -112,7 +114,8 @@ def profile_of(cost: OpCost, rates: CpuRates, cores: Cores, threads: int) -> Pro
     return Profile(
         team=team,
         overhead_s=cost.dispatch_s + np.where(team > 1, fork * far, 0.0),
-        compute_s=(cost.compute_s + cost.stall_s) * alone / cores.clock(team),
+        compute_s=cost.compute_s * alone / cores.clock(team),
+        stall_s=cost.stall_s * alone,
         memory_s=(cost.traffic_bytes / drawn).sum(axis=1),
         traffic_bytes=cost.traffic_bytes,
         cores=cores.count,

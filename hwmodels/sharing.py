@@ -107,14 +107,15 @@ def _work_paces(
     rates: CpuRates,
     cores: Cores,
 ) -> FloatArray:
-    alone = cores.speed(team) * cores.clock(team)
-    slower = alone / (cores.speed(total) * cores.clock(total) * turns)
+    slower = cores.speed(team) / (cores.speed(total) * turns)
+    clock = cores.clock(team) / cores.clock(total)
     core_share = cores.busy(team) / team * np.maximum(total / cores.count, 1.0)
-    compute = np.array([profile.compute_s[op] for profile, op in ops]) * slower
+    compute = np.array([profile.compute_s[op] for profile, op in ops]) * slower * clock
+    stall = np.array([profile.stall_s[op] for profile, op in ops]) * slower
     memory = np.array([profile.memory_s[op] for profile, op in ops]) * core_share
     capacity = np.array([level.shared_bytes_per_s for level in rates.levels])
     rate = fair_rates(
-        limit=1 / np.maximum(compute, memory),
+        limit=1 / np.maximum(compute + stall, memory),
         use=np.array([profile.traffic_bytes[op] for profile, op in ops]),
         capacity=capacity * cores.sockets_of(total)[0],
         weight=cores.busy(team).astype(float),

@@ -18,7 +18,7 @@ from hwmodels.cpu_rates import (
     scaled_rates,
 )
 from hwmodels.multicore import Cores
-from hwmodels.spec import Calibration
+from hwmodels.spec import Calibration, Number
 from simulator.errors import InputError, UnknownNameError
 from simulator.protocols import Calibrated, Device
 from tests.hwmodels.machines import FIELDS, GRAPHS, cpu, graph, product, rates, spec
@@ -190,11 +190,32 @@ def test_rates_survive_being_stored_as_numbers():
     assert (again.fork_s, again.fork_per_thread_s) == (2e-6, 1e-7)
 
 
-def test_a_number_that_no_cpu_has_is_an_error():
-    numbers = numbers_of(rates()) | {"fork_mystery": numbers_of(rates())["fork_s"]}
-    strange = Calibration(numbers=numbers, data="12", date="2026-01-31")
-    with pytest.raises(InputError, match="fork_mystery"):
-        rates_of(strange)
+def with_numbers(**changes):
+    numbers = numbers_of(rates()) | {
+        name.replace("__", "."): Number(value) for name, value in changes.items()
+    }
+    return Calibration(numbers=numbers, data="12", date="2026-01-31")
+
+
+def test_a_number_that_no_cpu_has_is_an_error_that_names_a_near_one():
+    with pytest.raises(UnknownNameError, match="'fork_ss'; did you mean 'fork_s'"):
+        rates_of(with_numbers(fork_ss=1.0))
+    with pytest.raises(UnknownNameError, match=r"did you mean 'family\.gemm\.float32\.rate_per_s'"):
+        rates_of(with_numbers(family__gemm__float32__rate_s=1.0))
+
+
+def test_a_number_that_is_missing_or_misplaced_is_an_error():
+    with pytest.raises(InputError, match=r"'family\.new\.float32\.rate_per_s' is missing"):
+        rates_of(with_numbers(family__new__float32__dispatch_s=1.0))
+    with pytest.raises(InputError, match=r"'family\.gemm\.float32' is not inside a table"):
+        rates_of(Calibration(numbers={"family.gemm.float32": Number(1.0)}, data="1", date="2026"))
+    with pytest.raises(InputError, match=r"'fork_s\.x' lies inside another number"):
+        rates_of(with_numbers(fork_s__x=1.0))
+
+
+def test_a_share_that_is_drawn_above_one_is_one():
+    more = with_numbers(family__gemm__float32__parallel=1.2)
+    assert rates_of(more).families["gemm", "float32"].parallel == 1
 
 
 def test_a_calibrated_cpu_has_the_rates_that_were_measured():
