@@ -16,11 +16,12 @@ LAST_WORDS = "and the sources under it.\n"
 
 
 def _named() -> Iterator[tuple[str, str]]:
-    """(licence, source) of every figure in the catalog and in the measured cases."""
+    """(licence, source) of every figure in the catalog, the measured cases and the examples."""
     for folder in (ROOT / "hwmodels/catalog", ROOT / "validation/suites"):
         for path in sorted(folder.rglob("*.toml")):
             yield from _in_tables(tomllib.loads(path.read_text("utf-8")))
-    for path in sorted((ROOT / "validation/suites").glob("*/*.csv")):
+    tables = ("validation/suites/*/*.csv", "examples/data/*.csv")
+    for path in sorted(path for pattern in tables for path in ROOT.glob(pattern)):
         with path.open(encoding="utf-8", newline="") as table:
             yield from {(row["licence"], row["source"]) for row in csv.DictReader(table)}
 
