@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
 
 from simulator.errors import InputError, UnknownNameError
@@ -322,7 +323,7 @@ class Rank:
 
     def sleep(self, seconds: float) -> Sleep:
         """Return the action of doing nothing for some seconds."""
-        if not 0 <= seconds < float("inf"):
+        if not 0 <= seconds < inf:
             raise InputError(f"rank {self.id} sleeps {seconds} s; it must be finite, 0 or more")
         return Sleep(seconds)
 

@@ -81,7 +81,15 @@ class Pending(Handle):
         self.done = True
         self.result = result
         if self.awaited:
-            self.actor.wake(self)
+            self.awaited = False
+            actor = self.actor
+            actor.account(self)
+            if self is actor.foreground:
+                actor.resume(result)
+            elif actor.missing == 1:
+                actor.resume(actor.awaiting(self))
+            else:
+                actor.missing -= 1
 
 
 class Actor:
@@ -155,31 +163,20 @@ class Actor:
         return ProgramError(f"rank {self.rank} yielded {got!r} at {self.clock.now} s; a program "
                             "yields actions, made by its rank")  # fmt: skip
 
-    def wake(self, pending: Pending) -> None:
-        """Go on if this was what the program waited for."""
-        pending.awaited = False
-        self.account(pending)
-        if pending is self.foreground:
-            self.resume(pending.result)
-        elif self.missing == 1:
-            self.resume(self.awaiting(pending))
-        else:
-            self.missing -= 1
-
     def account(self, pending: Pending) -> None:
         """Add the time since the last account to the totals, as blocked until `pending` ended."""
-        now = self.clock.now
-        blocked = now - self.since_s
-        if blocked > 0:
-            totals = self.totals
+        now, since_s = self.clock.now, self.since_s
+        if now > since_s:
+            totals, moved_s = self.totals, pending.moved_s
             if self.computing:
-                totals.compute_s += blocked
+                totals.compute_s += now - since_s
             elif pending.action.__class__ is Sleep:
-                totals.sleep_s += blocked
+                totals.sleep_s += now - since_s
+            elif moved_s > since_s:
+                totals.waiting_s += moved_s - since_s
+                totals.communication_s += now - moved_s
             else:
-                moving = min(now - pending.moved_s, blocked)
-                totals.communication_s += moving
-                totals.waiting_s += blocked - moving
+                totals.communication_s += now - since_s
             self.since_s = now
 
     def record(self, pending: Pending, kind: int, name: str) -> None:

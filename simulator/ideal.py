@@ -6,7 +6,6 @@ Plans are checked on it, and its times are closed forms that anyone can verify b
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 
 from simulator.actions import Group
@@ -138,11 +137,11 @@ class OpenStar:
 
     def __init__(self, star: AlphaBetaStar) -> None:
         self._star = star
-        self._messages: Counter[float] = Counter()
+        self._messages: dict[float, int] = {}
 
     def transfer(self, src: int, dst: int, nbytes: float, copies: int) -> float:
         """Begin a message; return the seconds until it is delivered."""
-        self._messages[nbytes] += copies
+        self._messages[nbytes] = self._messages.get(nbytes, 0) + copies
         return self._star.message_s(nbytes)
 
     def collective(self, kind: str, nbytes: float, group: Group, copies: int) -> float:

@@ -66,15 +66,18 @@ class Parcel:
 class Channel:
     """Lead from one rank to another."""
 
-    __slots__ = ("flying", "mailbox", "receivers", "source", "target", "waiting")
+    __slots__ = ("flying", "mailbox", "receivers", "source", "target", "told", "waiting")
 
     def __init__(self, source: Actor, target: Actor) -> None:
         self.source, self.target, self.mailbox = source, target, target.mailbox
         self.flying: deque[Parcel] = deque()
         self.waiting: deque[Parcel] = deque()
         self.receivers: deque[Pending] = deque()
+        # The last message made: a channel mostly carries the same buffer again and again.
+        self.told = _NO_MESSAGE
 
 
+_NO_MESSAGE = Message(ANY, Buffer("", 0.0))
 Order: TypeAlias = tuple[int, int, int, Parcel]
 
 
@@ -174,23 +177,15 @@ def tick(time_s: float) -> int:
     return round(time_s * NANOSECONDS)
 
 
-def send(actor: Actor, action: Send) -> None:
+def start_send(pending: Pending) -> None:
+    """Send a copy of a buffer; the program may wait for its delivery."""
+    send(pending.actor, pending.action, pending)
+
+
+def send(actor: Actor, action: Send, pending: Pending | None = None) -> None:
     """Send a copy of a buffer and go on."""
     if actor.uses:
         check(actor, action)
-    dispatch(actor, action, None)
-
-
-def start_send(pending: Pending) -> None:
-    """Send a copy of a buffer; the program may wait for its delivery."""
-    actor, action = pending.actor, pending.action
-    if actor.uses:
-        check(actor, action)
-    dispatch(actor, action, pending)
-
-
-def dispatch(actor: Actor, action: Send, pending: Pending | None) -> None:
-    """Put a copy of a buffer on its way."""
     channel = actor.outbox.get(action.to) or _open_channel(actor, action.to)
     buffer, totals, stage = action.buffer, actor.totals, actor.stage
     parcel = Parcel(channel, buffer, actor.clock.now, pending)
@@ -242,21 +237,24 @@ def no_network(machine: str, what: str) -> InputError:
 
 def deliver(parcel: Parcel) -> None:
     """Note that a parcel has come through; it arrives after those sent before it."""
-    channel = parcel.channel
+    flying = parcel.channel.flying
     parcel.arrived = True
-    flying = channel.flying
-    rows = channel.source.stage.rows
     while flying and flying[0].arrived:
-        first = flying.popleft()
-        if rows is not None:
-            source = channel.source
-            rows += (first.sent_s, source.clock.now, source.rank, SEND, first.buffer.name)
-        if first.pending is not None:
-            first.pending.finish(None)
-        if channel.receivers:
-            receive(channel.receivers.popleft(), first)
-        else:
-            channel.mailbox.keep(first)
+        _arrive(flying.popleft())
+
+
+def _arrive(parcel: Parcel) -> None:
+    channel = parcel.channel
+    source = channel.source
+    rows = source.stage.rows
+    if rows is not None:
+        rows += (parcel.sent_s, source.clock.now, source.rank, SEND, parcel.buffer.name)
+    if parcel.pending is not None:
+        parcel.pending.finish(None)
+    if channel.receivers:
+        receive(channel.receivers.popleft(), parcel)
+    else:
+        channel.mailbox.keep(parcel)
 
 
 def recv(actor: Actor, action: Recv) -> object:
@@ -338,7 +336,10 @@ def receive(pending: Pending, parcel: Parcel) -> None:
         pending.moved_s = parcel.sent_s
     if actor.stage.rows is not None:
         actor.record(pending, RECV, buffer.name)
-    pending.finish(Message(parcel.channel.source.rank, sent))
+    channel = parcel.channel
+    if channel.told.buffer is not sent:
+        channel.told = Message(channel.source.rank, sent)
+    pending.finish(channel.told)
 
 
 _DELIVER = (deliver,)

@@ -74,32 +74,11 @@ class Meeting:
             raise ProgramError(f"rank {caller} calls {first.kind} '{first.buffer.name}' with root "
                                f"{first.root}, which is not in {hall.group}")  # fmt: skip
 
-    def arrive(self, pending: Pending) -> None:
-        """Add a rank, whose call must agree with the others'; begin if it is the last."""
-        action: Collective = pending.action
-        first = self.action
-        if (
-            (action.buffer is not first.buffer and action.buffer != first.buffer)
-            or action.kind != first.kind
-            or action.op != first.op
-            or action.root != first.root
-        ):
-            raise self._mismatch(pending.actor.rank, action)
-        self.present.append(pending)
-        if len(self.present) == self.hall.members:
-            self._begin()
-
-    def _mismatch(self, rank: int, action: Collective) -> CollectiveMismatchError:
-        return CollectiveMismatchError(
-            f"collective {self.number} of {self.hall.group} differs: rank {self.caller} calls "
-            f"{_in_full(self.action)}, rank {rank} calls {_in_full(action)}"
-        )
-
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Begin: all have come."""
         hall, action, stage = self.hall, self.action, self.hall.stage
         del hall.meetings[self.number]
-        nbytes = action.buffer.nbytes
-        stage.count_collective(action.kind, nbytes, hall.copies)
+        stage.count_collective(action.kind, action.buffer.nbytes, hall.copies)
         now = stage.clock.now
         for pending in self.present:
             pending.moved_s = now
@@ -112,6 +91,13 @@ class Meeting:
         else:
             when(delay, lambda _: self._end(), stage.clock)
 
+    def mismatch(self, rank: int, action: Collective) -> CollectiveMismatchError:
+        """Return the error of a rank that calls something else than the first."""
+        return CollectiveMismatchError(
+            f"collective {self.number} of {self.hall.group} differs: rank {self.caller} calls "
+            f"{_in_full(self.action)}, rank {rank} calls {_in_full(action)}"
+        )
+
     def _delay(self) -> Delay:
         hall, action, stage = self.hall, self.action, self.hall.stage
         if hall.local:
@@ -121,19 +107,23 @@ class Meeting:
         return stage.fabric.collective(action.kind, action.buffer.nbytes, hall.group, hall.copies)
 
     def _end(self, exchange: Exchange | None = None) -> None:
+        stage = self.hall.stage
         if exchange is not None:
             exchange.end()
-        kind, name = SPAN_CODES[self.action.kind], self.action.buffer.name
-        stage = self.hall.stage
+        if stage.rows is not None or stage.keeps_ends:
+            self._note()
         for pending in self.present:
-            actor = pending.actor
-            if stage.rows is not None:
-                actor.record(pending, kind, name)
-            if actor.ends is not None:
-                actor.ends.append((name, stage.clock.now))
-            if pending is not actor.foreground:
+            if pending is not pending.actor.foreground:
                 stage.live -= 1
             pending.finish(None)
+
+    def _note(self) -> None:
+        kind, name = SPAN_CODES[self.action.kind], self.action.buffer.name
+        for pending in self.present:
+            actor = pending.actor
+            actor.record(pending, kind, name)
+            if actor.ends is not None:
+                actor.ends.append((name, actor.clock.now))
 
 
 def _in_full(action: Collective) -> str:
@@ -231,11 +221,19 @@ def _not_a_member(actor: Actor, group: Group) -> ProgramError:
 def _enter(pending: Pending, action: Collective) -> None:
     actor = pending.actor
     seat = actor.seats.get(action.group) or actor.stage.halls.seat(actor, action.group)
-    number = seat.number
-    seat.number += 1
-    meetings = seat.hall.meetings
-    meeting = meetings.get(number)
+    hall, number = seat.hall, seat.number
+    seat.number = number + 1
+    meeting = hall.meetings.get(number)
     if meeting is None:
-        meeting = Meeting(seat.hall, number, action, actor.rank)
-        meetings[number] = meeting
-    meeting.arrive(pending)
+        meeting = hall.meetings[number] = Meeting(hall, number, action, actor.rank)
+    first = meeting.action
+    if (
+        (action.buffer is not first.buffer and action.buffer != first.buffer)
+        or action.kind != first.kind
+        or action.op != first.op
+        or action.root != first.root
+    ):
+        raise meeting.mismatch(actor.rank, action)
+    meeting.present.append(pending)
+    if len(meeting.present) == hall.members:
+        meeting.begin()

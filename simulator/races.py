@@ -50,8 +50,11 @@ def claim(pending: Pending) -> None:
     uses = pending.actor.uses
     if uses:
         check(pending.actor, pending.action)
-    pending.uses = dict.fromkeys(reads, False) | dict.fromkeys(writes, True)
-    for name, written in pending.uses.items():
+    claimed = dict.fromkeys(writes, True)
+    if reads:
+        claimed = dict.fromkeys(reads, False) | claimed
+    pending.uses = claimed
+    for name, written in claimed.items():
         if name in uses:
             uses[name].append((pending, written))
         else:
