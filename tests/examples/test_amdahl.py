@@ -2,6 +2,7 @@
 
 import csv
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,22 @@ def test_a_shipped_trace_has_as_many_cores_as_p(trace):
     for row in rows(trace):
         ends = [part.split("-") for part in row["cores"].split(",")]
         assert sum(int(end[-1]) - int(end[0]) + 1 for end in ends) == int(row["p"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_program_it_measures_is_k_means(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--replay"])
+    program = runpy.run_path(str(SCRIPT))
+    points, centres = program["POINTS"], program["POINTS"][: program["CLUSTERS"]]
+    some = points[:500]
+    distances = np.linalg.norm(some[:, None] - centres, axis=2)
+    chosen = program["assign"](some, centres)
+    np.testing.assert_allclose(distances[np.arange(500), chosen], distances.min(axis=1), atol=1e-3)
+    labels = np.arange(len(points)) % program["CLUSTERS"]
+    np.testing.assert_allclose(
+        program["update"](labels)[7], points[labels == 7].mean(axis=0), rtol=1e-3, atol=1e-5
+    )
+    assert sum(map(len, program["BLOCKS"])) == len(points)
 
 
 @pytest.mark.slow
