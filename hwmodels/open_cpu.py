@@ -53,7 +53,19 @@ class _Load:
     @property
     def last(self) -> int:
         """Return the last phase."""
-        return len(self.profile.ends_s) - 1
+        return len(self.profile.steps[0]) - 1
+
+    @property
+    def busy(self) -> int:
+        """Return how many threads are busy in this phase."""
+        return self.profile.steps[1][self.phase]
+
+    def move(self, elapsed: float) -> float:
+        """Go on within this phase; return the bytes moved to and from memory."""
+        ends, _, moved = self.profile.steps
+        end, start = ends[self.phase], ends[self.phase - 1] if self.phase else 0.0
+        before, self.place_s = self.place_s, min(self.place_s + elapsed * self.pace, end)
+        return moved[self.phase] * (self.place_s - before) / (end - start) if end > start else 0.0
 
     def target(self, ahead: bool) -> int:
         """Return the phase whose end is the next event: its own, or one ahead where alone."""
@@ -63,12 +75,12 @@ class _Load:
 
     def wait_s(self, ahead: bool) -> float:
         """Return the time until its next event, seconds."""
-        left = float(self.profile.ends_s[self.target(ahead)]) - self.place_s
+        left = self.profile.steps[0][self.target(ahead)] - self.place_s
         return max(left, 0.0) / self.pace
 
     def finish(self, phase: int) -> bool:
         """Go to the end of a phase and say what is reached there; tell whether all is done."""
-        self.place_s = float(self.profile.ends_s[phase])
+        self.place_s = self.profile.steps[0][phase]
         self.phase = phase + 1
         while self.next_stop < len(self.stops) and self.stops[self.next_stop][0] <= phase:
             self.stops[self.next_stop][1].succeed()
@@ -79,7 +91,7 @@ class _Load:
 
     def skip_empty(self) -> bool:
         """Finish phases that take no time; tell whether all is done."""
-        ends = self.profile.ends_s
+        ends = self.profile.steps[0]
         while ends[self.phase] <= self.place_s:
             if self.finish(self.phase):
                 return True
@@ -162,21 +174,21 @@ class OpenCpu:
             self._move(load, elapsed)
 
     def _move(self, load: _Load, elapsed: float) -> None:
-        profile, before = load.profile, load.place_s
         if self._alone:
-            after = min(before + elapsed, float(profile.ends_s[-1]))
-            self._core_s += profile.core_s(before, after)
-            load.phase = min(int(np.searchsorted(profile.ends_s, after, "right")), load.last)
-        else:
-            after = min(before + elapsed * load.pace, float(profile.ends_s[load.phase]))
-            self._core_s += elapsed * self._cores_of(load)
-        self._moved_bytes += profile.moved_bytes(before, after)
-        load.place_s = after
+            profile, before = load.profile, load.place_s
+            load.place_s = min(before + elapsed, profile.steps[0][-1])
+            found = int(np.searchsorted(profile.ends_s, load.place_s, "right"))
+            load.phase = min(found, load.last)
+            self._core_s += profile.core_s(before, load.place_s)
+            self._moved_bytes += profile.moved_bytes(before, load.place_s)
+            return
+        self._core_s += elapsed * self._cores_of(load)
+        self._moved_bytes += load.move(elapsed)
 
     def _cores_of(self, load: _Load) -> float:
         """Return how many cores a load keeps busy beside the others."""
-        total = sum(int(other.profile.busy[other.phase]) for other in self._loads)
-        return int(load.profile.busy[load.phase]) * min(1.0, self.cpu.cores.count / total)
+        total = sum(other.busy for other in self._loads)
+        return load.busy * min(1.0, self.cpu.cores.count / total)
 
     def _plan(self) -> None:
         """Set all paces and ask the clock to come back at the first change."""

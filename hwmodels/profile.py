@@ -61,27 +61,33 @@ class Profile:
         return np.stack([np.ones_like(self.team), self.team], axis=1).ravel()
 
     @cached_property
-    def _times(self) -> FloatArray:
-        return np.concatenate(([0.0], self.ends_s))
-
-    @cached_property
-    def _used(self) -> FloatArray:
-        used = np.minimum(self.busy, self.cores) * _phases(self.overhead_s, self.work_s)
-        return np.concatenate(([0.0], np.cumsum(used)))
+    def _cores_s(self) -> FloatArray:
+        """Return the busy core-seconds of each phase (2 n,)."""
+        used: FloatArray = np.minimum(self.busy, self.cores) * np.diff(self.ends_s, prepend=0.0)
+        return used
 
     @cached_property
     def _moved(self) -> FloatArray:
-        moved = _phases(np.zeros(len(self.team)), self.traffic_bytes[:, -1])
-        return np.concatenate(([0.0], np.cumsum(moved)))
+        """Return the bytes to and from memory of each phase (2 n,)."""
+        return _phases(np.zeros(len(self.team)), self.traffic_bytes[:, -1])
+
+    @cached_property
+    def steps(self) -> tuple[list[float], list[int], list[float]]:
+        """Return end, busy threads and bytes of memory by phase, as lists for quick access."""
+        return self.ends_s.tolist(), self.busy.tolist(), self._moved.tolist()
 
     def core_s(self, before_s: float, after_s: float) -> float:
         """Return the busy core-seconds between two times of the graph alone."""
-        before, after = np.interp((before_s, after_s), self._times, self._used)
-        return float(after - before)
+        return self._between(self._cores_s, before_s, after_s)
 
     def moved_bytes(self, before_s: float, after_s: float) -> float:
         """Return the bytes to and from memory between two times of the graph alone."""
-        before, after = np.interp((before_s, after_s), self._times, self._moved)
+        return self._between(self._moved, before_s, after_s)
+
+    def _between(self, by_phase: FloatArray, before_s: float, after_s: float) -> float:
+        times = np.concatenate(([0.0], self.ends_s))
+        total = np.concatenate(([0.0], np.cumsum(by_phase)))
+        before, after = np.interp((before_s, after_s), times, total)
         return float(after - before)
 
 
