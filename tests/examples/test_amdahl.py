@@ -59,6 +59,8 @@ def test_a_shipped_trace_has_as_many_cores_as_p(trace):
 @pytest.mark.filterwarnings("ignore")
 def test_the_program_it_measures_is_k_means(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--replay"])
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # the script sets them; afterwards they are as before
     program = runpy.run_path(str(SCRIPT))
     points, centres = program["POINTS"], program["POINTS"][: program["CLUSTERS"]]
     some = points[:500]
