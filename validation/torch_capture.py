@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 from torch import nn
 
 from simulator.workload import Workload
 from validation.torch_twins import TWINS, Twin, register_twin
-from workloads.capture import Input, Loss, OptimizerLike, capture, step_of
+from workloads.capture import Input, capture, step_of
 
 
 def capture_and_register(
-    module: nn.Module,
-    inputs: Input,
-    *,
-    loss: Loss | None = None,
-    target: Input = None,
-    optimizer: OptimizerLike = None,
-    training: bool | None = None,
-    name: str = "",
+    module: nn.Module, inputs: Input, *, name: str = "", **options: Any
 ) -> Workload:
     """Return the workload of one step of a module, which then can be measured too.
 
-    The arguments are those of `workloads.capture.capture`. Measuring uses the module itself, so
-    that training changes its weights; where an input is given as a shape, it draws numbers.
+    Measuring uses the module itself, so that training changes its weights; where an input is given
+    as a shape, it draws numbers.
 
     Parameters
     ----------
+    inputs : what the module is called with, as `workloads.capture.capture` has it
     name : of workload and twin; a twin of that name is replaced; "": the module's class in small
         letters, with a number where that name is taken
+    options : loss, target, optimizer and training, as `workloads.capture.capture` has them
 
     Raises
     ------
@@ -39,12 +35,11 @@ def capture_and_register(
     >>> TWINS["mine"](workload).step().shape
     torch.Size([2, 3])
     """
-    workload = capture(module, inputs, loss=loss, target=target, optimizer=optimizer,
-                       training=training, name=name or _free_name(module))  # fmt: skip
+    workload = capture(module, inputs, name=name or _free_name(module), **options)
+    training = {"training": workload.training}
 
     def factory(workload: Workload) -> Twin:
-        return step_of(module, inputs, loss=loss, target=target, optimizer=optimizer,
-                       training=workload.training)  # fmt: skip
+        return step_of(module, inputs, **{**options, **training})
 
     register_twin(workload, factory)
     return workload

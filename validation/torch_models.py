@@ -6,20 +6,21 @@ in place where the widespread implementations do.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 
-def mlp(inputs: int, width: int, depth: int, classes: int) -> nn.Module:
-    """Return a multilayer perceptron with ReLU."""
+def mlp(widths: Sequence[int]) -> nn.Module:
+    """Return a multilayer perceptron with ReLU; widths are those of input, layers and output."""
     layers: list[nn.Module] = []
-    for _ in range(depth):
-        layers += [nn.Linear(inputs, width), nn.ReLU()]
-        inputs = width
-    return nn.Sequential(*layers, nn.Linear(inputs, classes))
+    for inputs, outputs in itertools.pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
 
 
 def lenet5(classes: int) -> nn.Module:
@@ -32,8 +33,10 @@ def lenet5(classes: int) -> nn.Module:
     )  # fmt: skip
 
 
-def _conv_relu(inputs: int, outputs: int, kernel: int, **options: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, outputs, kernel, **options), nn.ReLU(inplace=True)]  # type: ignore[arg-type]
+def _conv_relu(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0
+) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.ReLU(inplace=True)]
 
 
 def alexnet(classes: int) -> nn.Module:
@@ -259,22 +262,32 @@ class PostNormBlock(nn.Module):
         return self.norm2(x + self.map(x))  # type: ignore[no-any-return]
 
 
-class Gpt(nn.Module):
-    """Predict each next token; gives scores [batch x sequence, vocabulary].
+@dataclass(frozen=True, kw_only=True)
+class Transformer:
+    """Hold the sizes of a transformer.
 
     Parameters
     ----------
     positions : longest sequence
     """
 
-    def __init__(
-        self, layers: int, width: int, heads: int, vocabulary: int, positions: int
-    ) -> None:
+    layers: int
+    width: int
+    heads: int
+    vocabulary: int
+    positions: int
+
+
+class Gpt(nn.Module):
+    """Predict each next token; gives scores [batch x sequence, vocabulary]."""
+
+    def __init__(self, sizes: Transformer) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(vocabulary, width)
-        self.positions = nn.Embedding(positions, width)
-        self.blocks = nn.Sequential(*[PreNormBlock(width, heads) for _ in range(layers)])
-        self.norm = nn.LayerNorm(width)
+        self.tokens = nn.Embedding(sizes.vocabulary, sizes.width)
+        self.positions = nn.Embedding(sizes.positions, sizes.width)
+        blocks = [PreNormBlock(sizes.width, sizes.heads) for _ in range(sizes.layers)]
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = nn.LayerNorm(sizes.width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the scores of all tokens [batch, sequence]."""
@@ -286,16 +299,15 @@ class Gpt(nn.Module):
 class Bert(nn.Module):
     """Encode tokens and pool the first one; gives [batch, width]."""
 
-    def __init__(
-        self, layers: int, width: int, heads: int, vocabulary: int, positions: int
-    ) -> None:
+    def __init__(self, sizes: Transformer) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(vocabulary, width)
-        self.positions = nn.Embedding(positions, width)
-        self.segments = nn.Embedding(2, width)
-        self.norm = nn.LayerNorm(width)
-        self.blocks = nn.Sequential(*[PostNormBlock(width, heads) for _ in range(layers)])
-        self.pool = nn.Linear(width, width)
+        self.tokens = nn.Embedding(sizes.vocabulary, sizes.width)
+        self.positions = nn.Embedding(sizes.positions, sizes.width)
+        self.segments = nn.Embedding(2, sizes.width)
+        self.norm = nn.LayerNorm(sizes.width)
+        blocks = [PostNormBlock(sizes.width, sizes.heads) for _ in range(sizes.layers)]
+        self.blocks = nn.Sequential(*blocks)
+        self.pool = nn.Linear(sizes.width, sizes.width)
 
     def forward(self, tokens: Tensor, segments: Tensor) -> Tensor:
         """Return the pooled output of tokens and segments [batch, sequence]."""

@@ -6,7 +6,6 @@ A *factory* makes the twin of a workload; `TWINS` maps workload names to factori
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -18,10 +17,12 @@ from simulator.errors import UnknownNameError
 from simulator.workload import Workload
 from validation import torch_models
 from workloads.capture import OPTIMIZERS, Step
+from workloads.model import Sizes
 from workloads.models.images import MOBILENET_V2_STAGES, RESNET_STAGES, VGG16_STAGES
 
 Twin: TypeAlias = Step
 """A real step: `step()`, or `forward()`, `backward(loss)` and `update()` one after another."""
+Args: TypeAlias = tuple[torch.Tensor, ...]
 Factory: TypeAlias = Callable[[Workload], Twin]
 TWINS: dict[str, Factory] = {}
 """Factories by the name of the workload."""
@@ -50,7 +51,7 @@ def twin(workload: Workload, seed: int = 0) -> Twin:
         return TWINS[workload.name](workload)
 
 
-def _twin(workload: Workload, module: nn.Module, *args: Any, loss: Any, target: Any) -> Twin:
+def _twin(workload: Workload, module: nn.Module, args: Args, **step: Any) -> Twin:
     """Return the twin of a workload in its dtype and mode, with its optimizer."""
     chosen = workload.parameters
     dtype = getattr(torch, chosen["dtype"])
@@ -61,26 +62,23 @@ def _twin(workload: Workload, module: nn.Module, *args: Any, loss: Any, target: 
         module=module,
         args=tuple(one.to(dtype) if one.is_floating_point() else one for one in args),
         training=training,
-        loss=loss,
-        target=target if training else None,
         optimizer=None if make is None else make(module.parameters()),
+        **step if training else {},
     )
 
 
-def _classifies(workload: Workload, module: nn.Module, *args: Any, rows: int, classes: int) -> Twin:
-    """Return the twin that classifies its arguments; each gives so many rows of scores."""
-    target = torch.randint(0, classes, (rows,))
-    return _twin(workload, module, *args, loss=functional.cross_entropy, target=target)
+Classifier: TypeAlias = Callable[[Sizes], tuple[nn.Module, Args, tuple[int, int]]]
+"""From sizes to a module, its arguments, and the shape [rows, classes] of its scores."""
 
 
-def _register(*names: str) -> Callable[[Callable[..., Twin]], Callable[..., Twin]]:
-    """Register a function from a workload and its sizes; it takes of them what it names."""
+def _classifies(*names: str) -> Callable[[Classifier], Classifier]:
+    """Return a decorator that registers twins which are trained by cross-entropy."""
 
-    def register(make: Callable[..., Twin]) -> Callable[..., Twin]:
-        wanted = list(inspect.signature(make).parameters)[1:]
-
+    def register(make: Classifier) -> Classifier:
         def factory(workload: Workload) -> Twin:
-            return make(workload, *[workload.parameters[name] for name in wanted])
+            module, args, (rows, classes) = make(Sizes(**workload.parameters, name=workload.name))
+            target = torch.randint(0, classes, (rows,))
+            return _twin(workload, module, args, loss=functional.cross_entropy, target=target)
 
         for name in names:
             register_twin(name, factory)
@@ -89,96 +87,91 @@ def _register(*names: str) -> Callable[[Callable[..., Twin]], Callable[..., Twin
     return register
 
 
-@_register("mlp")
-def _mlp(workload: Workload, batch: int, inputs: int, width: int, depth: int, classes: int) -> Twin:
-    module = torch_models.mlp(inputs, width, depth, classes)
-    return _classifies(workload, module, torch.randn(batch, inputs), rows=batch, classes=classes)
+@_classifies("mlp")
+def _mlp(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    module = torch_models.mlp([s.inputs, *[s.width] * s.depth, s.classes])
+    return module, (torch.randn(s.batch, s.inputs),), (s.batch, s.classes)
 
 
-@_register("logistic-regression")
-def _logistic_regression(workload: Workload, batch: int, features: int, classes: int) -> Twin:
-    module = nn.Linear(features, classes)
-    return _classifies(workload, module, torch.randn(batch, features), rows=batch, classes=classes)
+@_classifies("logistic-regression")
+def _logistic_regression(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    return nn.Linear(s.features, s.classes), _rows(s), (s.batch, s.classes)
 
 
-@_register("linear-svm")
-def _linear_svm(workload: Workload, batch: int, features: int) -> Twin:
-    module = torch_models.LinearSvm(features, penalty=1e-3)
-    args = [torch.randn(batch, features)]
-    if workload.parameters["training"]:
-        args.append(torch.randint(0, 2, (batch,)) * 2.0 - 1.0)
-    return _twin(workload, module, *args, loss=_itself, target=None)
+def _rows(s: Sizes) -> Args:
+    return (torch.randn(s.batch, s.features),)
 
 
-def _itself(output: torch.Tensor) -> torch.Tensor:
-    return output
+@_classifies("lenet5")
+def _lenet5(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    images = torch.randn(s.batch, 1, 28, 28)
+    return torch_models.lenet5(s.classes), (images,), (s.batch, s.classes)
 
 
-@_register("kmeans")
-def _kmeans(workload: Workload, batch: int, features: int, clusters: int) -> Twin:
-    module = torch_models.KMeans(clusters, features)
-    return _twin(workload, module, torch.randn(batch, features), loss=None, target=None)
-
-
-@_register("knn")
-def _knn(
-    workload: Workload, batch: int, points: int, features: int, neighbours: int, classes: int
-) -> Twin:
-    module = torch_models.NearestNeighbours(points, features, min(neighbours, points), classes)
-    return _twin(workload, module, torch.randn(batch, features), loss=None, target=None)
-
-
-@_register("lenet5")
-def _lenet5(workload: Workload, batch: int, classes: int) -> Twin:
-    images = torch.randn(batch, 1, 28, 28)
-    return _classifies(workload, torch_models.lenet5(classes), images, rows=batch, classes=classes)
-
-
-@_register("alexnet", "vgg16", "mobilenet-v2")
-def _images(workload: Workload, batch: int, image: int, classes: int) -> Twin:
-    if workload.name == "alexnet":
-        module = torch_models.alexnet(classes)
-    elif workload.name == "vgg16":
-        module = torch_models.vgg16(VGG16_STAGES, classes)
+@_classifies("alexnet", "vgg16", "mobilenet-v2", "resnet18", "resnet34", "resnet50")
+def _images(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    name = str(s.name)
+    if name == "alexnet":
+        module = torch_models.alexnet(s.classes)
+    elif name == "vgg16":
+        module = torch_models.vgg16(VGG16_STAGES, s.classes)
+    elif name == "mobilenet-v2":
+        module = torch_models.mobilenet_v2(MOBILENET_V2_STAGES, s.classes)
     else:
-        module = torch_models.mobilenet_v2(MOBILENET_V2_STAGES, classes)
-    images = torch.randn(batch, 3, image, image)
-    return _classifies(workload, module, images, rows=batch, classes=classes)
+        blocks, expansion = RESNET_STAGES[int(name.removeprefix("resnet"))]
+        module = torch_models.resnet(blocks, expansion, s.width, s.classes)
+    images = torch.randn(s.batch, 3, s.image, s.image)
+    return module, (images,), (s.batch, s.classes)
 
 
-@_register("resnet18", "resnet34", "resnet50")
-def _resnet(workload: Workload, batch: int, image: int, classes: int, width: int) -> Twin:
-    blocks, expansion = RESNET_STAGES[int(workload.name.removeprefix("resnet"))]
-    module = torch_models.resnet(blocks, expansion, width, classes)
-    images = torch.randn(batch, 3, image, image)
-    return _classifies(workload, module, images, rows=batch, classes=classes)
+def _tokens(s: Sizes, below: int) -> torch.Tensor:
+    return torch.randint(0, below, (s.batch, s.sequence))
 
 
-@_register("lstm")
-def _lstm(
-    workload: Workload, batch: int, sequence: int, vocabulary: int, width: int, hidden: int,
-    layers: int,
-) -> Twin:  # fmt: skip
-    module = torch_models.LstmLanguage(vocabulary, width, hidden, layers)
-    tokens = torch.randint(0, vocabulary, (batch, sequence))
-    return _classifies(workload, module, tokens, rows=batch * sequence, classes=vocabulary)
+@_classifies("lstm")
+def _lstm(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    module = torch_models.LstmLanguage(s.vocabulary, s.width, s.hidden, s.layers)
+    return module, (_tokens(s, s.vocabulary),), (s.batch * s.sequence, s.vocabulary)
 
 
-@_register("bert-base")
-def _bert(workload: Workload, batch: int, sequence: int, width: int, vocabulary: int) -> Twin:
-    module = torch_models.Bert(**_transformer(workload))
-    tokens = torch.randint(0, vocabulary, (batch, sequence))
-    segments = torch.randint(0, 2, (batch, sequence))
-    return _classifies(workload, module, tokens, segments, rows=batch, classes=width)
+@_classifies("bert-base")
+def _bert(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    module = torch_models.Bert(_transformer(s))
+    return module, (_tokens(s, s.vocabulary), _tokens(s, 2)), (s.batch, s.width)
 
 
-@_register("gpt", "gpt2-small", "gpt-1.3b", "gpt-6.7b", "gpt-175b")
-def _gpt(workload: Workload, batch: int, sequence: int, vocabulary: int) -> Twin:
-    module = torch_models.Gpt(**_transformer(workload))
-    tokens = torch.randint(0, vocabulary, (batch, sequence))
-    return _classifies(workload, module, tokens, rows=batch * sequence, classes=vocabulary)
+@_classifies("gpt", "gpt2-small", "gpt-1.3b", "gpt-6.7b", "gpt-175b")
+def _gpt(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    module = torch_models.Gpt(_transformer(s))
+    return module, (_tokens(s, s.vocabulary),), (s.batch * s.sequence, s.vocabulary)
 
 
-def _transformer(workload: Workload) -> dict[str, int]:
-    names = ("layers", "width", "heads", "vocabulary", "positions")
-    return {name: int(workload.parameters[name]) for name in names}
+def _transformer(s: Sizes) -> torch_models.Transformer:
+    return torch_models.Transformer(
+        layers=s.layers, width=s.width, heads=s.heads, vocabulary=s.vocabulary,
+        positions=s.positions,
+    )  # fmt: skip
+
+
+def _linear_svm(workload: Workload) -> Twin:
+    s = Sizes(**workload.parameters)
+    labels = (torch.randint(0, 2, (s.batch,)) * 2.0 - 1.0,) if s.training else ()
+    module = torch_models.LinearSvm(s.features, penalty=1e-3)
+    return _twin(workload, module, (*_rows(s), *labels))
+
+
+def _kmeans(workload: Workload) -> Twin:
+    s = Sizes(**workload.parameters)
+    return _twin(workload, torch_models.KMeans(s.clusters, s.features), _rows(s))
+
+
+def _knn(workload: Workload) -> Twin:
+    s = Sizes(**workload.parameters)
+    neighbours = min(s.neighbours, s.points)
+    module = torch_models.NearestNeighbours(s.points, s.features, neighbours, s.classes)
+    return _twin(workload, module, _rows(s))
+
+
+register_twin("linear-svm", _linear_svm)
+register_twin("kmeans", _kmeans)
+register_twin("knn", _knn)

@@ -125,30 +125,40 @@ class Step:
         return first if first.dim() == 0 else first.sum()
 
 
-def step_of(
+def step_of(module: nn.Module, inputs: Input, **options: Any) -> Step:
+    """Return the real step of a module; shapes among its inputs become random numbers.
+
+    Parameters
+    ----------
+    options : loss, target, optimizer and training, as `capture` has them
+
+    >>> step_of(nn.Linear(4, 3), (2, 4)).step().shape
+    torch.Size([2, 3])
+    """
+    return _step(module, _arguments(inputs, _drawn), _drawn, **options)
+
+
+def _step(
     module: nn.Module,
-    inputs: Input,
+    arguments: tuple[tuple[Any, ...], dict[str, Any]],
+    make: Callable[[Input], Any],
     *,
     loss: Loss | None = None,
     target: Input = None,
     optimizer: OptimizerLike = None,
     training: bool | None = None,
 ) -> Step:
-    """Return the real step of a module; arguments as `capture` has them, shapes become numbers.
-
-    >>> step_of(nn.Linear(4, 3), (2, 4)).step().shape
-    torch.Size([2, 3])
-    """
+    """Return a step of a module with arguments that are made; `make` makes the target."""
     if training is None:
         training = loss is not None or optimizer is not None
-    args, kwargs = _arguments(inputs, _drawn)
+    args, kwargs = arguments
     return Step(
         module=module.train(training),
         args=args,
         kwargs=kwargs,
         training=training,
         loss=loss,
-        target=_drawn(target) if training and target is not None else None,
+        target=make(target) if training and target is not None else None,
         optimizer=_made(optimizer, module) if training else None,
     )
 
@@ -189,29 +199,31 @@ def capture(
     >>> [op.label for op in workload.graph]
     ['addmm', 'sum', 'ones_like', 'mm', 'sum', 'add_', 'add_']
     """
-    if training is None:
-        training = loss is not None or optimizer is not None
-    fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with _explained(name or _name(module)):
-        step = _fake_step(fake_mode, module, inputs, loss, target, optimizer, training)
-        recorder = _record(fake_mode, step)
-    return _workload(step, recorder, name or _name(step.module))
+    options = {"loss": loss, "target": target, "optimizer": optimizer, "training": training}
+    name = name or _name(module)
+    step, recorder = _recorded(module, inputs, name, options)
+    return _workload(step, recorder, name)
 
 
 def calls_of(
-    module: nn.Module | Callable[[], nn.Module],
-    inputs: Input,
-    *,
-    loss: Loss | None = None,
-    target: Input = None,
-    optimizer: OptimizerLike = None,
-    training: bool = False,
+    module: nn.Module | Callable[[], nn.Module], inputs: Input, **options: Any
 ) -> list[Call]:
-    """Return the kernel calls of one step in their order, with shapes and dtypes; see `capture`."""
+    """Return the kernel calls of one step in their order, with shapes and dtypes.
+
+    Parameters
+    ----------
+    options : loss, target, optimizer and training, as `capture` has them
+    """
+    return _recorded(module, inputs, _name(module), options)[1].calls
+
+
+def _recorded(
+    module: nn.Module | Callable[[], nn.Module], inputs: Input, name: str, options: dict[str, Any]
+) -> tuple[Step, Recorder]:
     fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with _explained(_name(module)):
-        step = _fake_step(fake_mode, module, inputs, loss, target, optimizer, training)
-        return _record(fake_mode, step).calls
+    with _explained(name):
+        step = _fake_step(fake_mode, module, inputs, options)
+        return step, _record(fake_mode, step)
 
 
 def _name(module: nn.Module | Callable[[], nn.Module]) -> str:
@@ -290,28 +302,20 @@ def _fake_step(
     fake_mode: FakeTensorMode,
     module: nn.Module | Callable[[], nn.Module],
     inputs: Input,
-    loss: Loss | None,
-    target: Input,
-    optimizer: OptimizerLike,
-    training: bool,
+    options: dict[str, Any],
 ) -> Step:
     made, memo = _fake_module(fake_mode, module)
 
     def fake(value: Input) -> Any:
         return _fake_input(fake_mode, value, memo)
 
-    args, kwargs = _arguments(inputs, fake)
-    if training and isinstance(optimizer, torch.optim.Optimizer):
-        optimizer = _fake_optimizer(optimizer, memo)
-    return Step(
-        module=made.train(training),
-        args=args,
-        kwargs=kwargs,
-        training=training,
-        loss=copy.deepcopy(loss, memo) if isinstance(loss, nn.Module) else loss,
-        target=fake(target) if training and target is not None else None,
-        optimizer=_made(optimizer, made) if training else None,
-    )
+    # What refers to the module's own parameters must refer to the fake ones.
+    loss, optimizer = options.get("loss"), options.get("optimizer")
+    if isinstance(loss, nn.Module):
+        options = {**options, "loss": copy.deepcopy(loss, memo)}
+    if isinstance(optimizer, torch.optim.Optimizer):
+        options = {**options, "optimizer": _fake_optimizer(optimizer, memo)}
+    return _step(made, _arguments(inputs, fake), fake, **options)
 
 
 def _fake_input(fake_mode: FakeTensorMode, value: Input, memo: dict[int, Any]) -> Any:

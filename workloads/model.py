@@ -1,8 +1,8 @@
 """Make a workload of a function that records a model's forward pass.
 
 A *model* is a callable: `resnet50(batch=256, training=True)` gives a `Workload`. It is made of a
-*recording function*, which calls layers on a `Network`, and takes the sizes that this function has
-as keyword parameters and, if it can be trained, `training`, `optimizer` and `dtype`.
+*recording function*, which calls layers on a `Network`, and of *sizes* with their defaults. A model
+also takes `dtype` and, if it can be trained, `training` and `optimizer`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from simulator.errors import InputError, UnknownNameError
 from simulator.workload import Workload
@@ -19,11 +20,20 @@ from workloads.network import Network, Recorded
 from workloads.optimizers import OPTIMIZERS, update
 
 Value: TypeAlias = int | float | bool | str
+Record: TypeAlias = Callable[[Network, "Sizes"], Recorded]
 
 FLOATING: tuple[str, ...] = ("float32", "float64", "bfloat16", "float16")
 """Data types that a model can have."""
 CHOICES: dict[str, Sequence[str]] = {"optimizer": tuple(OPTIMIZERS), "dtype": FLOATING}
 """What the parameters that are words may be."""
+
+
+class Sizes(SimpleNamespace):
+    """Hold the sizes that a recording function asks for, by name."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +49,7 @@ class Model:
     """
 
     name: str
-    record: Callable[..., Recorded]
+    record: Record
     parameters: Mapping[str, Value]
     description: str
 
@@ -56,7 +66,10 @@ class Model:
         training = bool(own.pop("training", False))
         optimizer = str(own.pop("optimizer", "none"))
         net = Network(training, str(own.pop("dtype", "float32")))
-        result, inputs = self.record(net, **own)
+        try:
+            result, inputs = self.record(net, Sizes(**own))
+        except InputError as error:
+            raise InputError(f"{self.name}: {error}") from None
         if training:
             net.backward(result)
             update(net, optimizer)
@@ -109,26 +122,21 @@ def _number(value: Any) -> float | None:
 
 
 def model(
-    name: str = "", *, trains: bool = True, training: bool = False, optimizer: str = "sgd"
-) -> Callable[[Callable[..., Recorded]], Model]:
+    name: str = "", *, training: bool | None = False, **sizes: int
+) -> Callable[[Record], Model]:
     """Return a decorator that makes a model of a recording function.
 
     Parameters
     ----------
     name : in the registry; "" means the function's
-    trains : whether it takes `training`, `optimizer` and `dtype`
-    training, optimizer : their defaults
+    training : the default; None: it cannot be trained
+    sizes : with their defaults; the first is "batch", the samples per step
     """
 
-    def make(record: Callable[..., Recorded]) -> Model:
-        sizes = {
-            key: parameter.default
-            for key, parameter in inspect.signature(record).parameters.items()
-            if parameter.default is not parameter.empty
-        }
+    def make(record: Record) -> Model:
         step: dict[str, Value] = {}
-        if trains:
-            step = {"training": training, "optimizer": optimizer}
+        if training is not None:
+            step = {"training": training, "optimizer": "sgd"}
         return Model(
             name=name or record.__name__,
             record=record,

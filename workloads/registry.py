@@ -18,9 +18,7 @@ MODELS: Mapping[str, Model] = {
     if isinstance(one, Model)
 } | {mlp.name: mlp}
 """All models by name."""
-FUNCTIONS: Mapping[str, Model] = {
-    re.sub(r"[-.]", "_", name): one for name, one in MODELS.items()
-}
+FUNCTIONS: Mapping[str, Model] = {re.sub(r"[-.]", "_", name): one for name, one in MODELS.items()}
 """All models by the name that Python code calls them by: "gpt-1.3b" is `gpt_1_3b`."""
 
 

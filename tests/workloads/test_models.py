@@ -184,7 +184,9 @@ def test_sizes_that_do_not_go_together_are_refused():
         find_workload("gpt", width=100)
     with pytest.raises(InputError, match=r"gpt: sequence must be at most positions \(1024\)"):
         find_workload("gpt", sequence=2048)
-    with pytest.raises(InputError, match="the image is too small: a window of 3 does not fit"):
+    with pytest.raises(
+        InputError, match="alexnet: the image is too small: a window of 3 does not fit"
+    ):
         find_workload("alexnet", image=16)
 
 
@@ -221,10 +223,10 @@ def test_a_preset_changes_defaults_only():
 def test_a_users_own_model_is_a_recording_function():
     from workloads.layers import classified, linear
 
-    @model()
-    def mine(net, batch=2, width=3):
+    @model(batch=2, width=3)
+    def mine(net, sizes):
         """My own network."""
-        x = net.given((batch, width))
+        x = net.given((sizes.batch, sizes.width))
         return classified(net, linear(net, x, 4), x)
 
     assert mine(width=5, training=True).weight_count == 24

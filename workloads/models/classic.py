@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from workloads.layers import classified, linear
-from workloads.model import model
+from workloads.model import Sizes, model
 from workloads.network import Gradients, Network, Recorded
 from workloads.tape import Tensor
 
 
-@model("logistic-regression", training=True)
-def logistic_regression(
-    net: Network, batch: int = 256, features: int = 784, classes: int = 10
-) -> Recorded:
+@model("logistic-regression", training=True, batch=256, features=784, classes=10)
+def logistic_regression(net: Network, sizes: Sizes) -> Recorded:
     """Multinomial logistic regression by gradient descent.
 
     >>> logistic_regression(features=4, classes=3).weight_count
     15
     """
-    x = net.given((batch, features))
-    return classified(net, linear(net, x, classes), x)
+    x = net.given((sizes.batch, sizes.features))
+    return classified(net, linear(net, x, sizes.classes), x)
 
 
-@model("linear-svm", training=True)
-def linear_svm(net: Network, batch: int = 256, features: int = 500) -> Recorded:
+@model("linear-svm", training=True, batch=256, features=500)
+def linear_svm(net: Network, sizes: Sizes) -> Recorded:
     """Linear support vector machine by sub-gradient descent on hinge loss and squared length.
 
     >>> linear_svm(features=4).weight_count
     5
     """
-    x = net.given((batch, features))
-    scores = net.view(linear(net, x, 1), batch)
+    x = net.given((sizes.batch, sizes.features))
+    scores = net.view(linear(net, x, 1), sizes.batch)
     if not net.training:
         return Recorded(scores, [x])
-    labels = net.given((batch,))
+    labels = net.given((sizes.batch,))
     hinge = _hinge(net, scores, labels)
     length = _length(net, net.weights[0])
     loss = net.call("add", [hinge, length], ())
@@ -71,13 +69,14 @@ def _length(net: Network, weight: Tensor) -> Tensor:
     return out
 
 
-@model(trains=False)
-def kmeans(net: Network, batch: int = 20_000, features: int = 32, clusters: int = 64) -> Recorded:
+@model(training=None, batch=20_000, features=32, clusters=64)
+def kmeans(net: Network, sizes: Sizes) -> Recorded:
     """One step of k-means by Lloyd's algorithm; the batch is all points.
 
     >>> kmeans(batch=10, features=2, clusters=3).graph.flops.sum()
     np.float64(120.0)
     """
+    batch, features, clusters = sizes.batch, sizes.features, sizes.clusters
     points = net.given((batch, features))
     centres = net.given((clusters, features))
     lengths = net.call("sum", [net.call("mul", [centres, centres], centres.shape)], (clusters,))
@@ -94,28 +93,22 @@ def kmeans(net: Network, batch: int = 20_000, features: int = 32, clusters: int 
     return Recorded(centres, [points])
 
 
-@model(trains=False)
-def knn(
-    net: Network,
-    batch: int = 256,
-    points: int = 20_000,
-    features: int = 64,
-    neighbours: int = 8,
-    classes: int = 10,
-) -> Recorded:
+@model(training=None, batch=256, points=20_000, features=64, neighbours=8, classes=10)
+def knn(net: Network, sizes: Sizes) -> Recorded:
     """Classify queries by the labels of their nearest points, all distances computed.
 
     >>> knn(batch=2, points=5, features=3, neighbours=2).graph.flops.sum()
     np.float64(60.0)
     """
-    queries, table = net.given((batch, features)), net.given((points, features))
+    batch, points = sizes.batch, sizes.points
+    queries, table = net.given((batch, sizes.features)), net.given((points, sizes.features))
     lengths, labels = net.given((points,)), net.given((points,), "int64")
     inputs = [lengths, queries, net.transposed(table)]
     distances = net.call("addmm", inputs, (batch, points))
-    shape = (batch, min(neighbours, points))
+    shape = (batch, min(sizes.neighbours, points))
     nearest = net.given(shape, "int64")
     net.call_many("topk", [distances], [net.given(shape), nearest], dim=1)
     votes_for = net.call("index", [labels, nearest], shape, "int64")
-    votes = net.call("zeros", [], (batch, classes))
+    votes = net.call("zeros", [], (batch, sizes.classes))
     net.write("scatter_add_", votes, votes_for, net.call("ones_like", [votes_for], shape))
     return Recorded(votes, [queries])

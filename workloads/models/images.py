@@ -18,7 +18,7 @@ from workloads.layers import (
     relu6,
     tanh,
 )
-from workloads.model import model
+from workloads.model import Sizes, model
 from workloads.network import Network, Recorded
 from workloads.tape import Tensor
 
@@ -35,30 +35,34 @@ RESNET_STAGES: dict[int, tuple[tuple[int, ...], int]] = {
 """Blocks by stage, and expansion, by depth: He et al., CVPR 2016, Table 1."""
 
 
-@model()
-def lenet5(net: Network, batch: int = 64, classes: int = 10) -> Recorded:
+@model(batch=64, classes=10)
+def lenet5(net: Network, sizes: Sizes) -> Recorded:
     """LeNet-5 on 28 x 28 grey images (LeCun et al., Proc. IEEE 86(11), 1998).
 
     >>> lenet5().weight_count
     61706
     """
-    x = image = net.given((batch, 1, 28, 28))
+    x = image = net.given((sizes.batch, 1, 28, 28))
     x = avg_pool(net, tanh(net, conv(net, x, 6, 5, bias=True)), 2)
     x = avg_pool(net, tanh(net, conv(net, x, 16, 5, padding=0, bias=True)), 2)
     x = flatten(net, x)
     for width in (120, 84):
         x = tanh(net, linear(net, x, width))
-    return classified(net, linear(net, x, classes), image)
+    return classified(net, linear(net, x, sizes.classes), image)
 
 
-@model()
-def alexnet(net: Network, batch: int = 1, image: int = 224, classes: int = 1000) -> Recorded:
+def _image(net: Network, sizes: Sizes) -> Tensor:
+    return net.given((sizes.batch, 3, sizes.image, sizes.image))
+
+
+@model(batch=1, image=224, classes=1000)
+def alexnet(net: Network, sizes: Sizes) -> Recorded:
     """AlexNet as one column (Krizhevsky, arXiv:1404.5997).
 
     >>> alexnet().weight_count
     61100840
     """
-    x = given = net.given((batch, 3, image, image))
+    x = given = _image(net, sizes)
     x = relu(net, conv(net, x, 64, 11, 4, 2, bias=True), in_place=True)
     x = max_pool(net, x, 3, 2)
     x = relu(net, conv(net, x, 192, 5, bias=True), in_place=True)
@@ -68,17 +72,17 @@ def alexnet(net: Network, batch: int = 1, image: int = 224, classes: int = 1000)
     x = flatten(net, adaptive_pool(net, max_pool(net, x, 3, 2), 6))
     for _ in range(2):
         x = relu(net, linear(net, dropout(net, x), 4096), in_place=True)
-    return classified(net, linear(net, x, classes), given)
+    return classified(net, linear(net, x, sizes.classes), given)
 
 
-@model()
-def vgg16(net: Network, batch: int = 1, image: int = 224, classes: int = 1000) -> Recorded:
+@model(batch=1, image=224, classes=1000)
+def vgg16(net: Network, sizes: Sizes) -> Recorded:
     """VGG-16 (Simonyan & Zisserman, ICLR 2015, configuration D).
 
     >>> vgg16().weight_count
     138357544
     """
-    x = given = net.given((batch, 3, image, image))
+    x = given = _image(net, sizes)
     for channels, depth in VGG16_STAGES:
         for _ in range(depth):
             x = relu(net, conv(net, x, channels, 3, bias=True), in_place=True)
@@ -86,18 +90,19 @@ def vgg16(net: Network, batch: int = 1, image: int = 224, classes: int = 1000) -
     x = flatten(net, adaptive_pool(net, x, 7))
     for _ in range(2):
         x = dropout(net, relu(net, linear(net, x, 4096), in_place=True))
-    return classified(net, linear(net, x, classes), given)
+    return classified(net, linear(net, x, sizes.classes), given)
 
 
-def _resnet(net: Network, depth: int, batch: int, image: int, classes: int, width: int) -> Recorded:
+def _resnet(net: Network, depth: int, sizes: Sizes) -> Recorded:
     blocks, expansion = RESNET_STAGES[depth]
-    x = given = net.given((batch, 3, image, image))
-    x = relu(net, batch_norm(net, conv(net, x, width, 7, 2)), in_place=True)
+    x = given = _image(net, sizes)
+    x = relu(net, batch_norm(net, conv(net, x, sizes.width, 7, 2)), in_place=True)
     x = max_pool(net, x, 3, 2, 1)
     for stage, count in enumerate(blocks):
         for at in range(count):
-            x = _residual(net, x, width << stage, 2 if stage and not at else 1, expansion)
-    return classified(net, linear(net, global_pool(net, x), classes), given)
+            stride = 2 if stage and not at else 1
+            x = _residual(net, x, sizes.width << stage, stride, expansion)
+    return classified(net, linear(net, global_pool(net, x), sizes.classes), given)
 
 
 def _residual(net: Network, x: Tensor, width: int, stride: int, expansion: int) -> Tensor:
@@ -116,57 +121,51 @@ def _residual(net: Network, x: Tensor, width: int, stride: int, expansion: int) 
     return relu(net, add(net, y, x, in_place=True), in_place=True)
 
 
-@model()
-def resnet18(
-    net: Network, batch: int = 1, image: int = 224, classes: int = 1000, width: int = 64
-) -> Recorded:
+@model(batch=1, image=224, classes=1000, width=64)
+def resnet18(net: Network, sizes: Sizes) -> Recorded:
     """ResNet-18 (He et al., CVPR 2016).
 
     >>> resnet18().weight_count
     11689512
     """
-    return _resnet(net, 18, batch, image, classes, width)
+    return _resnet(net, 18, sizes)
 
 
-@model()
-def resnet34(
-    net: Network, batch: int = 1, image: int = 224, classes: int = 1000, width: int = 64
-) -> Recorded:
+@model(batch=1, image=224, classes=1000, width=64)
+def resnet34(net: Network, sizes: Sizes) -> Recorded:
     """ResNet-34 (He et al., CVPR 2016).
 
     >>> resnet34().weight_count
     21797672
     """
-    return _resnet(net, 34, batch, image, classes, width)
+    return _resnet(net, 34, sizes)
 
 
-@model()
-def resnet50(
-    net: Network, batch: int = 1, image: int = 224, classes: int = 1000, width: int = 64
-) -> Recorded:
+@model(batch=1, image=224, classes=1000, width=64)
+def resnet50(net: Network, sizes: Sizes) -> Recorded:
     """ResNet-50 with the stride in the 3 x 3 convolution (He et al., CVPR 2016).
 
     >>> resnet50().graph.flops.sum()
     np.float64(8178368512.0)
     """
-    return _resnet(net, 50, batch, image, classes, width)
+    return _resnet(net, 50, sizes)
 
 
-@model("mobilenet-v2")
-def mobilenet_v2(net: Network, batch: int = 1, image: int = 224, classes: int = 1000) -> Recorded:
+@model("mobilenet-v2", batch=1, image=224, classes=1000)
+def mobilenet_v2(net: Network, sizes: Sizes) -> Recorded:
     """MobileNetV2 (Sandler et al., CVPR 2018).
 
     >>> mobilenet_v2().weight_count
     3504872
     """
-    x = given = net.given((batch, 3, image, image))
+    x = given = _image(net, sizes)
     x = relu6(net, batch_norm(net, conv(net, x, 32, 3, 2)))
     for expansion, channels, blocks, stride in MOBILENET_V2_STAGES:
         for at in range(blocks):
             x = _inverted(net, x, channels, 1 if at else stride, expansion)
     x = relu6(net, batch_norm(net, conv(net, x, 1280, 1)))
     x = dropout(net, global_pool(net, x))
-    return classified(net, linear(net, x, classes), given)
+    return classified(net, linear(net, x, sizes.classes), given)
 
 
 def _inverted(net: Network, x: Tensor, channels: int, stride: int, expansion: int) -> Tensor:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from workloads.layers import classified, linear, relu
-from workloads.model import model
+from workloads.model import Sizes, model
 from workloads.network import Network, Recorded
 
 
-@model()
-def mlp(
-    net: Network,
-    batch: int = 64,
-    inputs: int = 784,
-    width: int = 512,
-    depth: int = 2,
-    classes: int = 10,
-) -> Recorded:
+@model(batch=64, inputs=784, width=512, depth=2, classes=10)
+def mlp(net: Network, sizes: Sizes) -> Recorded:
     """Multilayer perceptron with ReLU.
 
     Parameters
@@ -28,7 +21,7 @@ def mlp(
     >>> step.weight_count, step.graph.flops.sum()
     (25, np.float64(36.0))
     """
-    x = given = net.given((batch, inputs))
-    for _ in range(depth):
-        x = relu(net, linear(net, x, width))
-    return classified(net, linear(net, x, classes), given)
+    x = given = net.given((sizes.batch, sizes.inputs))
+    for _ in range(sizes.depth):
+        x = relu(net, linear(net, x, sizes.width))
+    return classified(net, linear(net, x, sizes.classes), given)

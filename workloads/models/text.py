@@ -14,25 +14,17 @@ from workloads.layers import (
     linear,
     tanh,
 )
-from workloads.model import model
+from workloads.model import Sizes, model
 from workloads.network import Gradients, Network, Recorded
 from workloads.tape import Tensor
 
 
-def _tokens(net: Network, batch: int, sequence: int) -> Tensor:
-    return net.given((batch, sequence), "int64")
+def _tokens(net: Network, sizes: Sizes) -> Tensor:
+    return net.given((sizes.batch, sizes.sequence), "int64")
 
 
-@model()
-def lstm(
-    net: Network,
-    batch: int = 16,
-    sequence: int = 64,
-    vocabulary: int = 10_000,
-    width: int = 256,
-    hidden: int = 256,
-    layers: int = 2,
-) -> Recorded:
+@model(batch=16, sequence=64, vocabulary=10_000, width=256, hidden=256, layers=2)
+def lstm(net: Network, sizes: Sizes) -> Recorded:
     """LSTM that predicts each next token (Zaremba et al., arXiv:1409.2329, without dropout).
 
     Parameters
@@ -42,25 +34,27 @@ def lstm(
     >>> lstm(vocabulary=20, width=16, hidden=24).weight_count
     9652
     """
-    tokens = _tokens(net, batch, sequence)
-    x = embedding(net, net.weight(vocabulary, width), tokens)
-    first = [net.call("zeros", [], (layers, batch, hidden)) for _ in range(2)]
-    steps = net.view(x, sequence, batch, width)
-    y = _copied(net, steps) if batch > 1 and sequence > 1 else steps
-    last: list[tuple[Tensor, Tensor]] = []
-    for layer in range(layers):
+    batch, sequence, hidden = sizes.batch, sizes.sequence, sizes.hidden
+    tokens = _tokens(net, sizes)
+    x = embedding(net, net.weight(sizes.vocabulary, sizes.width), tokens)
+    stacked = (sizes.layers, batch, hidden)
+    first = [net.call("zeros", [], stacked) for _ in range(2)]
+    y = _reordered(net, net.view(x, sequence, batch, sizes.width))
+    last: list[list[Tensor]] = []
+    for layer in range(sizes.layers):
         y, *ended = _lstm_layer(net, y, [_part(net, one, layer) for one in first], hidden)
-        last.append((ended[0], ended[1]))
+        last.append(ended)
     for kept in zip(*last, strict=True):
-        net.call("stack", kept, (layers, batch, hidden))
-    rows = net.view(y, batch, sequence, hidden)
-    rows = _copied(net, rows) if batch > 1 and sequence > 1 else rows
-    flat = net.view(rows, batch * sequence, hidden)
-    return classified(net, linear(net, flat, vocabulary), tokens)
+        net.call("stack", kept, stacked)
+    rows = _reordered(net, net.view(y, batch, sequence, hidden))
+    scores = linear(net, net.view(rows, batch * sequence, hidden), sizes.vocabulary)
+    return classified(net, scores, tokens)
 
 
-def _copied(net: Network, x: Tensor) -> Tensor:
-    """Return x in another order of memory; its gradient is a view."""
+def _reordered(net: Network, x: Tensor) -> Tensor:
+    """Return x with its first two axes swapped in memory: a copy, unless one of them is 1."""
+    if 1 in x.shape[:2]:
+        return x
     out = net.call("clone", [x], x.shape)
     net.link([out], [x], lambda grad: (net.view(grad, *x.shape),))
     return out
@@ -90,22 +84,17 @@ def _lstm_layer(net: Network, x: Tensor, state: list[Tensor], hidden: int) -> li
     return out
 
 
-def _checked_heads(name: str, width: int, heads: int) -> None:
-    if width % heads:
-        raise InputError(f"{name}: width must be a multiple of heads; got {width} and {heads}")
+def _check(sizes: Sizes) -> None:
+    if sizes.width % sizes.heads:
+        raise InputError(f"width must be a multiple of heads; got {sizes.width} and {sizes.heads}")
+    if sizes.sequence > sizes.positions:
+        raise InputError(f"sequence must be at most positions ({sizes.positions}); "
+                         f"got {sizes.sequence}")  # fmt: skip
 
 
-@model("bert-base")
-def bert_base(
-    net: Network,
-    batch: int = 1,
-    sequence: int = 128,
-    layers: int = 12,
-    width: int = 768,
-    heads: int = 12,
-    vocabulary: int = 30_522,
-    positions: int = 512,
-) -> Recorded:
+@model("bert-base", batch=1, sequence=128, layers=12, width=768, heads=12, vocabulary=30_522,
+       positions=512)  # fmt: skip
+def bert_base(net: Network, sizes: Sizes) -> Recorded:
     """BERT-base with its pooler (Devlin et al., NAACL 2019), without dropout.
 
     Training takes the cross-entropy of the pooler's output itself, so that the weights are those of
@@ -118,25 +107,19 @@ def bert_base(
     >>> bert_base().weight_count
     109482240
     """
-    _checked_heads("bert-base", width, heads)
-    _checked_positions("bert-base", sequence, positions)
-    tokens, segments = _tokens(net, batch, sequence), _tokens(net, batch, sequence)
-    tables = [net.weight(rows, width) for rows in (vocabulary, positions, 2)]
-    places = net.call("arange", [], (sequence,), "int64")
+    _check(sizes)
+    tokens, segments = _tokens(net, sizes), _tokens(net, sizes)
+    rows = (sizes.vocabulary, sizes.positions, 2)
+    tables = [net.weight(count, sizes.width) for count in rows]
+    places = net.call("arange", [], (sizes.sequence,), "int64")
     x = embedding(net, tables[0], tokens)
     x = add(net, x, embedding(net, tables[2], segments))
     x = layer_norm(net, add(net, x, embedding(net, tables[1], places)))
-    for _ in range(layers):
-        x = layer_norm(net, add(net, x, attention(net, x, heads, causal=False)))
+    for _ in range(sizes.layers):
+        x = layer_norm(net, add(net, x, attention(net, x, sizes.heads, causal=False)))
         x = layer_norm(net, add(net, x, _feed_forward(net, x)))
-    pooled = tanh(net, linear(net, first_token(net, x), width))
+    pooled = tanh(net, linear(net, first_token(net, x), sizes.width))
     return classified(net, pooled, tokens, segments)
-
-
-def _checked_positions(name: str, sequence: int, positions: int) -> None:
-    if sequence > positions:
-        raise InputError(f"{name}: sequence must be at most positions ({positions}); "
-                         f"got {sequence}")  # fmt: skip
 
 
 def _feed_forward(net: Network, x: Tensor) -> Tensor:
@@ -144,17 +127,8 @@ def _feed_forward(net: Network, x: Tensor) -> Tensor:
     return linear(net, gelu(net, linear(net, x, 4 * width)), width)
 
 
-@model("gpt")
-def gpt(
-    net: Network,
-    batch: int = 1,
-    sequence: int = 1024,
-    layers: int = 12,
-    width: int = 768,
-    heads: int = 12,
-    vocabulary: int = 50_257,
-    positions: int = 1024,
-) -> Recorded:
+@model(batch=1, sequence=1024, layers=12, width=768, heads=12, vocabulary=50_257, positions=1024)
+def gpt(net: Network, sizes: Sizes) -> Recorded:
     """GPT of any size: pre-norm, learned positions, tied embedding, without dropout.
 
     Parameters
@@ -164,17 +138,17 @@ def gpt(
     >>> gpt().weight_count
     124439808
     """
-    _checked_heads("gpt", width, heads)
-    _checked_positions("gpt", sequence, positions)
-    tokens = _tokens(net, batch, sequence)
-    table, places = net.weight(vocabulary, width), net.weight(positions, width)
-    at = net.call("arange", [], (sequence,), "int64")
+    _check(sizes)
+    tokens = _tokens(net, sizes)
+    table = net.weight(sizes.vocabulary, sizes.width)
+    places = net.weight(sizes.positions, sizes.width)
+    at = net.call("arange", [], (sizes.sequence,), "int64")
     x = add(net, embedding(net, table, tokens), embedding(net, places, at))
-    for _ in range(layers):
-        x = add(net, x, attention(net, layer_norm(net, x), heads, causal=True))
+    for _ in range(sizes.layers):
+        x = add(net, x, attention(net, layer_norm(net, x), sizes.heads, causal=True))
         x = add(net, x, _feed_forward(net, layer_norm(net, x)))
-    x = net.view(layer_norm(net, x), batch * sequence, width)
-    return classified(net, linear(net, x, vocabulary, bias=False, tied=table), tokens)
+    x = net.view(layer_norm(net, x), sizes.batch * sizes.sequence, sizes.width)
+    return classified(net, linear(net, x, sizes.vocabulary, bias=False, tied=table), tokens)
 
 
 GPT2_SMALL = gpt.preset("gpt2-small", "GPT-2 small (Radford et al., 2019)")
