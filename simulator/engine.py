@@ -15,8 +15,9 @@ from simulator.deadlocks import explain_deadlock
 from simulator.energy import Energy, exact_sum
 from simulator.errors import DeadlockError, InputError, UnreceivedMessageError
 from simulator.folding import Folding, choose_ranks, unfolded
-from simulator.mailbox import Mailbox, Sorting, recv, send
+from simulator.mailbox import Mailbox, Sorting
 from simulator.meetings import Halls, collective
+from simulator.messages import recv, send
 from simulator.outcome import Outcome
 from simulator.protocols import Machine, Placement, Plan
 from simulator.stage import Stage, UnfoldableError, ValuesByRank

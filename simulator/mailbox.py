@@ -1,4 +1,4 @@
-"""Carry out Send and Recv: messages between two ranks.
+"""Hold messages on their way and those that wait to be received.
 
 A *parcel* is a message on its way. A *channel* leads from one rank to another and keeps the order
 in which its parcels were sent. A *mailbox* holds what has arrived at a rank and the receives that
@@ -12,16 +12,13 @@ else can happen in it: it waits for a late event at the same time, the *sorting*
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
-from simulator.actions import ANY, Message, Recv, Send
-from simulator.actor import BLOCKED, Actor, Pending
-from simulator.clock import AFTER_ALL, AT_LAST, Alarm, EngineClock, when
-from simulator.errors import InputError, ProgramError
-from simulator.races import check, claim
-from simulator.stage import UnfoldableError
+from simulator.actions import ANY, Message
+from simulator.actor import Actor, Pending
+from simulator.clock import AFTER_ALL, Alarm, EngineClock
+from simulator.errors import ProgramError
 from simulator.timeline import SPAN_CODES
 from simulator.workload import Buffer
 
@@ -104,7 +101,7 @@ class Mailbox:
         if source not in self.channels:
             peer = self.actor.peers.get(source)
             if peer is None:
-                raise _no_such_peer(self.actor, source)
+                raise no_such_peer(self.actor, source)
             self.channels[source] = peer.outbox[self.actor.rank] = Channel(peer, self.actor)
         return self.channels[source]
 
@@ -177,62 +174,11 @@ def tick(time_s: float) -> int:
     return round(time_s * NANOSECONDS)
 
 
-def start_send(pending: Pending) -> None:
-    """Send a copy of a buffer; the program may wait for its delivery."""
-    send(pending.actor, pending.action, pending)
-
-
-def send(actor: Actor, action: Send, pending: Pending | None = None) -> None:
-    """Send a copy of a buffer and go on."""
-    if actor.uses:
-        check(actor, action)
-    channel = actor.outbox.get(action.to) or _open_channel(actor, action.to)
-    buffer, totals, stage = action.buffer, actor.totals, actor.stage
-    parcel = Parcel(channel, buffer, actor.clock.now, pending)
-    if actor.values is not None:
-        parcel.payload = actor.values.read(buffer.name)
-    totals.sent_messages += 1
-    totals.sent_bytes += buffer.nbytes
-    channel.flying.append(parcel)
-    src, dst = actor.device_index, channel.target.device_index
-    if src == dst:
-        _send_locally(parcel)
-        return
-    if stage.fabric is None:
-        raise no_network(stage.machine.name, f"rank {actor.rank} sends to rank {action.to}")
-    delay = stage.fabric.transfer(src, dst, buffer.nbytes, actor.copies)
-    if delay.__class__ is float:
-        actor.clock.put(parcel, delay)
-    else:
-        when(delay, lambda _: deliver(parcel), actor.clock)
-
-
-def _send_locally(parcel: Parcel) -> None:
-    """Deliver within a device: at once to the sender itself, else within this instant."""
-    channel = parcel.channel
-    if channel.source is channel.target:
-        deliver(parcel)
-    else:
-        channel.source.clock.put(parcel, 0.0)
-
-
-def _open_channel(actor: Actor, to: int) -> Channel:
-    peer = actor.peers.get(to)
-    if peer is None:
-        raise _no_such_peer(actor, to)
-    channel: Channel = peer.mailbox.channel(actor.rank)
-    return channel
-
-
-def _no_such_peer(actor: Actor, other: int) -> ProgramError:
+def no_such_peer(actor: Actor, other: int) -> ProgramError:
+    """Return the error of a rank that exchanges messages outside its copy."""
     return ProgramError(f"rank {actor.rank} exchanges messages with rank {other}, which is not one "
                         f"of its {len(actor.peers)} peers; messages stay within a copy of the "
                         "plan's `copies`")  # fmt: skip
-
-
-def no_network(machine: str, what: str) -> InputError:
-    """Return the error of communicating between devices that nothing connects."""
-    return InputError(f"machine '{machine}' has no network, but {what} on another device")
 
 
 def deliver(parcel: Parcel) -> None:
@@ -255,65 +201,6 @@ def _arrive(parcel: Parcel) -> None:
         receive(channel.receivers.popleft(), parcel)
     else:
         channel.mailbox.keep(parcel)
-
-
-def recv(actor: Actor, action: Recv) -> object:
-    """Take a message that has arrived, or wait for one."""
-    if actor.uses:
-        check(actor, action)
-    pending = actor.foreground
-    pending.action = action
-    pending.start_s = actor.clock.now
-    pending.done = False
-    expect(pending)
-    if pending.done:
-        return pending.result
-    pending.awaited = True
-    return BLOCKED
-
-
-def start_recv(pending: Pending) -> None:
-    """Begin a receive that the program may wait for later."""
-    claim(pending)
-    expect(pending)
-
-
-def expect(pending: Pending) -> None:
-    """Take a message that has arrived, or stand in line for one."""
-    action: Recv = pending.action
-    mailbox: Mailbox = pending.actor.mailbox
-    if action.source == ANY:
-        if pending.actor.stage.folded:
-            raise UnfoldableError("a rank receives from any rank")
-        parcel = mailbox.first()
-        if parcel is not None and tick(parcel.arrived_s) < tick(pending.start_s):
-            parcel.channel.waiting.popleft()
-            receive(pending, parcel)
-            return
-        line = mailbox.receivers
-        if parcel is not None:
-            mailbox.sorting.ask(mailbox)
-    else:
-        channel = mailbox.channels.get(action.source) or mailbox.channel(action.source)
-        if channel.waiting:
-            receive(pending, channel.waiting.popleft())
-            return
-        line = channel.receivers
-    line.append(pending)
-    if action.timeout_s is not None:
-        expire = partial(_expire, pending, line, pending.actor.ticket)
-        pending.actor.clock.put(Alarm(expire), action.timeout_s, AT_LAST)
-
-
-def _expire(pending: Pending, line: deque[Pending], ticket: int, _: object) -> None:
-    actor = pending.actor
-    stale = pending is actor.foreground and ticket != actor.ticket
-    if stale or pending not in line:
-        return
-    line.remove(pending)
-    actor.mailbox.timed_out += 1
-    pending.moved_s = actor.clock.now
-    pending.finish(None)
 
 
 def receive(pending: Pending, parcel: Parcel) -> None:

@@ -13,7 +13,6 @@ from simulator.actor import BLOCKED, Actor, Pending
 from simulator.clock import when
 from simulator.cosimulation import Exchange
 from simulator.errors import CollectiveMismatchError, ProgramError
-from simulator.mailbox import no_network
 from simulator.protocols import Delay
 from simulator.races import check, claim
 from simulator.stage import Stage
@@ -103,7 +102,7 @@ class Meeting:
         if hall.local:
             return 0.0
         if stage.fabric is None:
-            raise no_network(stage.machine.name, f"{hall.group} has ranks")
+            raise stage.no_network(f"{hall.group} has ranks")
         return stage.fabric.collective(action.kind, action.buffer.nbytes, hall.group, hall.copies)
 
     def _end(self, exchange: Exchange | None = None) -> None:

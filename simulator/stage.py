@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from simulator.clock import EngineClock
 from simulator.energy import exact_sum
+from simulator.errors import InputError
 from simulator.protocols import Machine, OpenDevice, Placement, Values
 from simulator.timeline import Row
 
@@ -79,6 +80,11 @@ class Stage:
             self.devices[index] = self.machine.devices[index].open(self.clock)
             self.copies[index] = copies
         return self.devices[index]
+
+    def no_network(self, what: str) -> InputError:
+        """Return the error of communicating between devices that nothing connects."""
+        return InputError(f"machine '{self.machine.name}' has no network, but {what} on another "
+                          "device")  # fmt: skip
 
     def count_collective(self, kind: str, nbytes: float, copies: int) -> None:
         """Add a collective, done in so many equal copies, to the totals."""

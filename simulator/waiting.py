@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,9 @@ from simulator.actor import BLOCKED, Actor, Pending
 from simulator.clock import AT_LAST, Alarm, when
 from simulator.computing import start_compute, start_sleep
 from simulator.errors import InputError, ProgramError
-from simulator.mailbox import start_recv, start_send
 from simulator.meetings import start_collective
+from simulator.messages import start_recv, start_send
+from simulator.protocols import Delay
 from simulator.races import describe, release
 
 _STARTERS: dict[type, Callable[[Pending], None]] = {
@@ -90,33 +91,39 @@ def _end_first(handles: Sequence[Any], done: Pending) -> object:
 
 
 def _wait_mark(actor: Actor, action: Wait) -> object:
-    pending: Pending = action.handles[0]  # type: ignore[assignment]
-    mark = action.mark
-    marks: Any = pending.marks
-    if not isinstance(pending.action, Compute) or mark not in dict(pending.action.work.marks):
-        raise ProgramError(f"rank {actor.rank} waits for mark '{mark}' of "
-                           f"{describe(pending.action)}, which has no such mark")  # fmt: skip
-    if mark not in marks:
-        raise InputError(f"device '{actor.stage.machine.devices[actor.device_index].name}' does "
-                         f"not say when mark '{mark}' of {describe(pending.action)} is reached"
-                         )  # fmt: skip
-    clock, reached = actor.clock, marks[mark]
+    pending: Any = action.handles[0]
+    mark: Any = action.mark
+    reached = _mark_of(pending, mark)
     if isinstance(reached, Event):
         passed = reached.callbacks is None
     else:
-        passed = pending.start_s + reached <= clock.now
+        passed = pending.start_s + reached <= actor.clock.now
     if passed or pending.done:
         release(pending, mark)
         return None
     actor.foreground.action = action
     callback = partial(_end_mark, pending, mark, actor.ticket)
     if isinstance(reached, Event):
-        when(reached, callback, clock)
+        when(reached, callback, actor.clock)
     else:
-        clock.put_at(Alarm(callback), pending.start_s + reached)
+        actor.clock.put_at(Alarm(callback), pending.start_s + reached)
     if action.timeout_s is not None:
         _set_timer(actor, action)
     return BLOCKED
+
+
+def _mark_of(pending: Pending, mark: str) -> Delay:
+    """Return when a mark of a started work is reached, counted from its beginning."""
+    action, actor = pending.action, pending.actor
+    if not isinstance(action, Compute) or mark not in dict(action.work.marks):
+        raise ProgramError(f"rank {actor.rank} waits for mark '{mark}' of {describe(action)}, "
+                           "which has no such mark")  # fmt: skip
+    marks: Mapping[str, Delay] = pending.marks
+    if mark not in marks:
+        device = actor.stage.machine.devices[actor.device_index].name
+        raise InputError(f"device '{device}' does not say when mark '{mark}' of "
+                         f"{describe(action)} is reached")  # fmt: skip
+    return marks[mark]
 
 
 def _end_mark(pending: Pending, mark: str, ticket: int, _: object) -> None:
