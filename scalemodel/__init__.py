@@ -32,7 +32,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "simulator.sweep": ("best_point",),
     "simulator.bill": ("Tariff",),
     "validation.predict": ("predict",),
-    "scalemodel.asking": ("sweep", "capture"),
+    "scalemodel.asking": ("sweep", "capture", "measure"),
     # the vocabulary
     "simulator.ops": ("Op", "Graph"),
     "simulator.workload": ("Workload", "Work", "Job", "Buffer"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simulator.errors import InputError
 from simulator.scenario import Scenario, Value
 from simulator.sweep_chunks import Evaluate
 from simulator.workload import Workload
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from simulator.sweep import Progress
+    from validation.torch_measure import MeasuredStep
 
 
 def sweep(
@@ -49,10 +52,52 @@ def sweep(
 
 
 def capture(module: Any, inputs: Any, **options: Any) -> Workload:
-    """Return the workload of a torch module, which can be measured by its name from then on.
+    """Return the workload of a step of the user's own torch module, which can be measured too.
 
-    See `workloads.capture.capture` for the options.
+    Parameters
+    ----------
+    module : any module
+    inputs : what it is called with: a tensor, a shape, a sequence or a mapping of them
+    options : loss, target, optimizer, training, name: as of `workloads.capture.capture`
+
+    Raises
+    ------
+    InputError : torch is not installed, or the step cannot be captured
     """
-    from validation.torch_capture import capture_and_register
-
+    with _torch_needed("capturing"):
+        from validation.torch_capture import capture_and_register
     return capture_and_register(module, inputs, **options)
+
+
+def measure(
+    workload: Workload, threads: int = 1, *, budget_s: float = 2.0, seed: int = 0
+) -> MeasuredStep:
+    """Return what one step of a workload takes on this machine, done in torch.
+
+    Parameters
+    ----------
+    workload : of the registry, or captured
+    threads : that torch may use
+    budget_s : how long to measure, seconds
+    seed : of weights and inputs
+
+    Raises
+    ------
+    InputError : torch is not installed, or fewer than one thread
+    """
+    with _torch_needed("measuring"):
+        from validation.torch_measure import measure_workload
+    from validation.measure import Effort
+
+    return measure_workload(workload, threads, effort=Effort(budget_s=budget_s), seed=seed)
+
+
+@contextmanager
+def _torch_needed(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").split(".")[0] != "torch":
+            raise
+        raise InputError(f"{what} needs torch, which is not installed: "
+                         "pip install 'scalemodel[torch]'") from None  # fmt: skip

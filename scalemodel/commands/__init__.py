@@ -16,6 +16,7 @@ def add_all(app: Typer) -> None:
         convert,
         fit,
         listing,
+        measure,
         plot,
         predict,
         show,
@@ -23,6 +24,18 @@ def add_all(app: Typer) -> None:
         trace,
     )
 
-    modules = (listing, show, predict, sweep, fit, compare, plot, trace, convert, check_plan)
+    modules = (
+        listing,
+        show,
+        predict,
+        sweep,
+        measure,
+        fit,
+        compare,
+        plot,
+        trace,
+        convert,
+        check_plan,
+    )
     for module in modules:
         module.add(app)

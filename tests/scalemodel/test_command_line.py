@@ -405,6 +405,37 @@ def test_an_interrupted_sweep_continues_and_says_what_is_kept(run, fine, tmp_pat
     assert fine(*words) == whole
 
 
+# --- measure -----------------------------------------------------------------------------------
+
+
+def test_a_workload_is_measured_by_number_of_threads(fine):
+    pytest.importorskip("torch")
+    words = ("measure", "mlp", "--set", "workload.batch=2", "--budget", 0.05)
+    found = json.loads(fine(*words, "-o", "json"))
+    assert {"value", "unit", "low", "high", "seed", "version", "machine"} <= found.keys()
+    assert found["low"] <= found["value"] <= found["high"]
+    assert found["parameters"]["batch"] == 2
+    [row] = rows_of(fine(*words, "-o", "csv"))
+    assert row["p"] == "1"
+    assert float(row["time_s"]) > 0
+    assert row["energy_j"] == "" or float(row["energy_j"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["mpl"], "did you mean 'mlp'"),
+        (["mlp", "--threads", "0"], "--threads 0: expected whole numbers of at least 1"),
+        (["mlp", "--threads", "1.5"], "--threads 1.5: expected whole numbers"),
+        (["mlp", "--threads", "100000"], "--threads: this machine has"),
+        (["mlp", "--set", "on.cores=2"], "only workload.* can be set"),
+        (["mlp", "--set", "workload.batch=0"], "at least 1; got 0"),
+    ],
+)
+def test_what_cannot_be_measured_is_bad_input(refused, words, message):
+    assert message in refused(1, "measure", *words)
+
+
 # --- fit ---------------------------------------------------------------------------------------
 
 
