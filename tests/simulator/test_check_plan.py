@@ -10,7 +10,7 @@ import pytest
 from simulator.check_plan import check_plan, training_step
 from simulator.errors import DoesNotFitError
 from simulator.protocols import Placement
-from simulator.workload import Job
+from simulator.workload import Buffer, Job
 from workloads.plans import Single, Threads
 
 
@@ -98,6 +98,19 @@ class Fickle(Spread):
         yield rank.sleep(float(next(self.turns)))
 
 
+class Impatient(Spread):
+    """Count on equal devices: fail when the last rank comes later than the first."""
+
+    def program(self, rank, job):
+        yield rank.compute(job.gradient)
+        if rank.id == rank.size - 1:
+            yield rank.send(Buffer("ready", 8.0), to=0)
+        elif rank.id == 0:
+            message = yield rank.recv(Buffer("ready", 8.0), timeout_s=1e-4)
+            if message is None:
+                raise TimeoutError("nothing came")
+
+
 @pytest.mark.parametrize("plan", [Single(), Threads(), Reduced()])
 @pytest.mark.parametrize("devices", [1, 2, 5])
 def test_a_plan_that_keeps_the_contract_is_fine(plan, devices):
@@ -114,6 +127,7 @@ def test_a_plan_that_keeps_the_contract_is_fine(plan, devices):
         (Raising(), "its program raises KeyError: 'oops'"),
         (Nowhere(), "its place raises IndexError"),
         (WrongCopies(), "folded and whole runs differ"),
+        (Impatient(), "its program raises TimeoutError: nothing came"),
         (Fickle(), "run twice, it does not do the same"),
     ],
 )
