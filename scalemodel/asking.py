@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from simulator.sweep import Progress
-    from validation.torch_measure import MeasuredStep
+    from validation.measure import Measurement
 
 
 def sweep(
@@ -71,7 +71,7 @@ def capture(module: Any, inputs: Any, **options: Any) -> Workload:
 
 def measure(
     workload: Workload, threads: int = 1, *, budget_s: float = 2.0, seed: int = 0
-) -> MeasuredStep:
+) -> Measurement:
     """Return what one step of a workload takes on this machine, done in torch.
 
     Parameters
@@ -90,6 +90,16 @@ def measure(
     from validation.measure import Effort
 
     return measure_workload(workload, threads, effort=Effort(budget_s=budget_s), seed=seed)
+
+
+def measure_energy_j(workload: Workload, threads: int = 1, *, seed: int = 0) -> float | None:
+    """Return the energy of one step on this machine, joules; None where it has no meter.
+
+    Arguments and errors as of `measure`.
+    """
+    with _torch_needed("measuring"):
+        from validation.torch_energy import measure_energy_j as measured_j
+    return measured_j(workload, threads, seed=seed)
 
 
 @contextmanager

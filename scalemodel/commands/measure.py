@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from typer import Argument, Option, Typer
 
@@ -15,7 +15,7 @@ from simulator.version import VERSION
 
 if TYPE_CHECKING:
     from simulator.workload import Workload
-    from validation.torch_measure import MeasuredStep
+    from validation.measure import Measurement
 
 EXAMPLES = """
   scalemodel measure resnet50 --threads 1,2
@@ -54,6 +54,13 @@ def measure(
          _document(step, steps, records, seed))  # fmt: skip
 
 
+class MeasuredStep(NamedTuple):
+    """Hold what one step took: its time, and its energy (joules; None without a meter)."""
+
+    measurement: Measurement
+    energy_j: float | None
+
+
 def measured_steps(
     step: Workload, counts: list[int], budget_s: float, seed: int = 0
 ) -> list[MeasuredStep]:
@@ -65,6 +72,7 @@ def measured_steps(
     """
     from hwmodels.this_machine import this_machine
     from scalemodel.asking import measure as measured
+    from scalemodel.asking import measure_energy_j
 
     most = this_machine().max_threads
     if max(counts) > most:
@@ -72,7 +80,8 @@ def measured_steps(
     steps = []
     for count in counts:
         say(f"measuring {step.name} on {count} thread{'s' * (count > 1)}")
-        steps.append(measured(step, count, budget_s=budget_s, seed=seed))
+        found = measured(step, count, budget_s=budget_s, seed=seed)
+        steps.append(MeasuredStep(found, measure_energy_j(step, count, seed=seed)))
     return steps
 
 
