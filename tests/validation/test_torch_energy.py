@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from simulator.errors import InputError, UnknownNameError  # noqa: E402
-from simulator.ops import Graph  # noqa: E402
-from simulator.workload import Workload  # noqa: E402
-from validation import torch_energy  # noqa: E402
-from validation.torch_energy import energy_of_step_j, measure_energy_j  # noqa: E402
-from workloads.registry import find_workload  # noqa: E402
+from simulator.errors import InputError, UnknownNameError
+from simulator.ops import Graph
+from simulator.workload import Workload
+from validation import torch_energy
+from validation.torch_energy import energy_of_step_j, measure_energy_j
+from workloads.registry import find_workload
 
 
 class Sleeper:
