@@ -81,7 +81,8 @@ class EngineClock(simpy.Environment):
         """Let the next thing happen."""
         if not self._queue:
             raise EmptySchedule
-        self.play(_Once())
+        self.now = self.peek()
+        super().step()
 
     def play(self, stage: Lives) -> None:
         """Let things happen while the stage is alive and there is anything to happen."""
@@ -103,20 +104,6 @@ class Lives(Protocol):
     @property
     def live(self) -> int:
         """Return how many programs and started works have not ended."""
-
-
-class _Once:
-    """Be alive the first time only."""
-
-    __slots__ = ("_left",)
-
-    def __init__(self) -> None:
-        self._left = 1
-
-    @property
-    def live(self) -> int:
-        left, self._left = self._left, 0
-        return left
 
 
 def when(delay: Delay, callback: Callable[[Any], None], clock: EngineClock) -> None:

@@ -13,7 +13,7 @@ from simulator.actor import Actor, Handler, Totals
 from simulator.computing import compute, sleep
 from simulator.deadlocks import explain_deadlock
 from simulator.energy import Energy, exact_sum
-from simulator.errors import DeadlockError, InputError, UnreceivedMessageError
+from simulator.errors import DeadlockError, InputError, ProgramError, UnreceivedMessageError
 from simulator.folding import Folding, choose_ranks, unfolded
 from simulator.mailbox import Mailbox, Sorting
 from simulator.meetings import Halls, collective
@@ -72,6 +72,10 @@ def execute(
     except UnfoldableError as why:
         every = unfolded(placement.size, str(why))
         return _Run(job, machine, plan, placement, every, record, values).outcome()
+    except ProgramError as error:
+        if folding.table is not None:
+            error.add_note(f"{folding.told}; the others are their equals")
+        raise
 
 
 def place(plan: Plan, machine: Machine) -> Placement:

@@ -40,6 +40,21 @@ def test_it_runs_until_a_time():
     assert clock.now == 4.0
 
 
+def test_it_runs_until_an_event_and_loses_nothing():
+    clock = EngineClock()
+    log: list[str] = []
+    event = clock.timeout(3.0, value="v")
+
+    def late(_):
+        event.callbacks.append(lambda _: log.append("added after run began"))
+
+    when(clock.timeout(1.0), late, clock)
+    assert clock.run(until=event) == "v"
+    assert clock.now == 3.0
+    clock.run()
+    assert log == ["added after run began"]
+
+
 def test_what_happens_at_one_time_goes_by_priority_then_by_order():
     clock = EngineClock()
     log: list[tuple[str, float]] = []

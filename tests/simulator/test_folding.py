@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from simulator.actions import Group
 from simulator.engine import execute
-from simulator.errors import InputError, ProgramError
+from simulator.errors import DeadlockError, InputError, ProgramError
 from simulator.folding import choose_ranks
 from simulator.ideal import AlphaBetaStar, IdealDevice
 from simulator.protocols import Machine, Placement
@@ -228,6 +228,15 @@ def test_messages_stay_within_a_copy():
 
     with pytest.raises(ProgramError, match=r"rank 0 exchanges messages with rank 1.*`copies`"):
         execute(job(), machine([DEVICE] * 4), By(program, np.arange(4)[None, :]))
+
+
+def test_an_error_of_a_folded_run_says_that_it_was_folded():
+    def program(rank, _):
+        yield rank.recv(ACTIVATION, source=rank.id)
+
+    with pytest.raises(DeadlockError) as caught:
+        execute(job(), machine([DEVICE] * 4), By(program, np.arange(4)[None, :]))
+    assert caught.value.__notes__ == ["1 of 4 ranks simulated; the others are their equals"]
 
 
 def test_groups_lie_in_a_copy_or_are_whole_rows():
