@@ -167,7 +167,9 @@ def _repeatability(cases: Sequence[Case]) -> float | None:
 
 
 def _shown(row: Judged) -> dict[str, Any]:
-    shown = {"case_id": row.case.case_id, "measured": row.case.measured, "unit": row.case.unit}
+    case = row.case
+    shown = {"case_id": case.case_id, "group": case.group, "measured": case.measured,
+             "unit": case.unit}  # fmt: skip
     if isinstance(row.answer, Skip):
         return shown | {"predicted": None, "low": None, "high": None, "skipped": row.answer.reason}
     answer = row.answer
