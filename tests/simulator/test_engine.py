@@ -311,6 +311,16 @@ def test_waiting_stops_after_its_timeout_and_may_go_on_later():
     assert outcome.ranks[0].waiting_s == pytest.approx(3.0)
 
 
+def test_an_old_timeout_does_not_end_a_later_wait():
+    def program(rank, _):
+        short = yield rank.start(rank.sleep(1.0))
+        long = yield rank.start(rank.sleep(9.0))
+        assert (yield rank.wait(short, first=True, timeout_s=5.0)) is short
+        assert (yield rank.wait(long, first=True)) is long
+
+    assert run(program, 1).time_s == pytest.approx(9.0)
+
+
 def test_a_handle_that_is_named_twice_counts_once():
     def program(rank, _):
         nap = yield rank.start(rank.sleep(1.0))
@@ -420,6 +430,20 @@ def test_events_and_known_seconds_give_the_same_run(plan):
     assert evented.step_ends_s == pytest.approx(known.step_ends_s, rel=EXACT)
     assert [r.compute_s for r in evented.ranks] == pytest.approx([r.compute_s for r in known.ranks])
     assert len(evented.timeline or ()) == len(known.timeline or ())
+
+
+def test_a_device_must_say_when_marks_are_reached():
+    class Markless(OpenEventDevice):
+        def run(self, work, threads):
+            return Running(1.0)
+
+    def program(rank, job):
+        handle = yield rank.start(rank.compute(job.step))
+        yield rank.wait(handle, mark="m")
+
+    machine = Machine("markless", [EventDevice(Markless)])
+    with pytest.raises(InputError, match="device 'events' does not say when mark 'm' of compute"):
+        execute(job([work("step", 1.0, marks=(("m", 0),))]), machine, By(program))
 
 
 def test_a_device_may_end_a_work_before_it_says_so():

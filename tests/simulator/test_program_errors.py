@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulator.actions import Collective, Group
+from simulator.actions import Collective, Group, Recv, Send
 from simulator.engine import execute
 from simulator.errors import (
     BufferRaceError,
@@ -323,6 +323,16 @@ def test_a_message_must_fit_into_the_buffer_that_receives_it():
 
     assert message_of(ProgramError, program) == (
         "rank 1 receives 'x' of 1000000.0 B from rank 0 into 'small' of 1000.0 B"
+    )
+
+
+@pytest.mark.parametrize("action", [Send(X, 5), Recv(X, 5)])
+def test_actions_made_without_a_rank_are_checked_too(action):
+    def program(rank, _):
+        yield action
+
+    assert "rank 0 exchanges messages with rank 5, which is not one of its 2 peers" in message_of(
+        ProgramError, program
     )
 
 
