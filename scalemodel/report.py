@@ -161,29 +161,29 @@ def ratio_table(ratio: Ratio, first: Predicted, second: Predicted, plain: bool =
 # --- predicted against measured ------------------------------------------------------------------
 
 
-def pairs_of(report: Any, where: object) -> tuple[list[Pair], str, str]:
-    """Return what a comparison's report says of its cases: pairs, name of the suite, unit.
+def pairs_of(report: Any, split: str, where: object) -> tuple[list[Pair], str, str]:
+    """Return what a comparison's report says of its cases: pairs, a title, the unit.
 
     Parameters
     ----------
     report : as `scalemodel compare -o json` prints it
+    split : of which cases: "held_out" or "calibrated_on"
     where : the file it was read from, for errors
 
     Raises
     ------
-    FileError : this is no such report, or no case was predicted
+    FileError : this is no such report, or no case of the split was predicted
     """
     from scalemodel.plots.accuracy import Pair
 
     try:
-        cases = [case for case in report["cases"] if case["predicted"] is not None]
+        cases = [c for c in report["cases"] if c["predicted"] is not None and c["split"] == split]
         pairs = [
-            Pair(c["measured"], c["predicted"], c["low"], c["high"], c.get("group", ""))
-            for c in cases
+            Pair(c["measured"], c["predicted"], c["low"], c["high"], c["group"]) for c in cases
         ]
-        name = f"suite {report['suite']}"
+        title = f"suite {report['suite']}, {split.replace('_', ' ')}"
     except (KeyError, TypeError, AttributeError) as error:
         raise FileError(where, f"is no report of `scalemodel compare -o json` ({error})") from None
     if not pairs:
-        raise FileError(where, "holds no predicted case")
-    return pairs, name, str(cases[0].get("unit", ""))
+        raise FileError(where, f"holds no predicted case that is {split}")
+    return pairs, title, str(cases[0].get("unit", ""))

@@ -53,7 +53,7 @@ class Comparison:
             "suite": self.suite,
             "version": VERSION,
             "splits": {name: self.figures(rows) for name, rows in self.splits.items() if rows},
-            "cases": [_shown(row) for rows in self.splits.values() for row in rows],
+            "cases": [_shown(row, split) for split, rows in self.splits.items() for row in rows],
         }
 
     def figures(self, rows: Sequence[Judged]) -> dict[str, Any]:
@@ -166,10 +166,10 @@ def _repeatability(cases: Sequence[Case]) -> float | None:
     return 100 * float(np.median(spreads)) if spreads else None
 
 
-def _shown(row: Judged) -> dict[str, Any]:
+def _shown(row: Judged, split: str) -> dict[str, Any]:
     case = row.case
-    shown = {"case_id": case.case_id, "group": case.group, "measured": case.measured,
-             "unit": case.unit}  # fmt: skip
+    shown = {"case_id": case.case_id, "split": split, "group": case.group,
+             "measured": case.measured, "unit": case.unit}  # fmt: skip
     if isinstance(row.answer, Skip):
         return shown | {"predicted": None, "low": None, "high": None, "skipped": row.answer.reason}
     answer = row.answer

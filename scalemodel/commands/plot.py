@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,13 @@ Times = Annotated[Path, Argument(metavar="TIMES.csv", help="columns p and time_s
 Laws = Annotated[list[str], Option("--law", help="amdahl, usl or ernest; may be repeated")]
 Out = Annotated[Path, Option(metavar="FILE", help="the picture: .png, .svg or .pdf")]
 Title = Annotated[str | None, Option(help="above the picture")]
+
+
+class Split(StrEnum):
+    """Say which cases are drawn: never those that were fitted together with the others."""
+
+    HELD_OUT = "held_out"
+    CALIBRATED_ON = "calibrated_on"
 
 
 def add(app: Typer) -> None:
@@ -111,6 +119,7 @@ def timeline(asked: Asked, out: Out = Path("timeline.png"), title: Title = None)
 
 def accuracy(
     report: Annotated[Path, Argument(metavar="REPORT.json", help="as `compare -o json` prints")],
+    split: Annotated[Split, Option(help="which cases")] = Split.HELD_OUT,
     out: Out = Path("accuracy.png"),
     title: Title = None,
 ) -> None:
@@ -118,7 +127,7 @@ def accuracy(
     from scalemodel.plots.accuracy import plot_accuracy
     from scalemodel.report import pairs_of
 
-    pairs, name, unit = pairs_of(_document(report), report)
+    pairs, name, unit = pairs_of(_document(report), split.value, report)
     _save(plot_accuracy(pairs, title or name, unit), out)
 
 

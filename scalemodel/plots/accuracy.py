@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,10 @@ from simulator.units import format_quantity
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+CROWD = 150
+"""More dots than this are drawn smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,11 @@ def plot_accuracy(
         figure, axes = new_figure(6.6, 6.0)
         low, high = values.min() / 1.6, values.max() * 1.6
         _bands(axes, low, high)
-        for place, group in enumerate(dict.fromkeys(pair.group for pair in pairs)):
-            _dots(axes, [pair for pair in pairs if pair.group == group], place)
+        size = 42.0 if len(pairs) <= CROWD else 18.0
+        # The largest group goes below the others.
+        counts = Counter(pair.group for pair in pairs)
+        for place, (group, _) in enumerate(counts.most_common()):
+            _dots(axes, [pair for pair in pairs if pair.group == group], place, size)
         axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
         _ticks(axes, unit)
         axes.set_xlabel("measured")
@@ -96,13 +104,13 @@ def _bands(axes: Axes, low: float, high: float) -> None:
                           label=f"within {off:.0%}")  # fmt: skip
 
 
-def _dots(axes: Axes, pairs: Sequence[Pair], place: int) -> None:
+def _dots(axes: Axes, pairs: Sequence[Pair], place: int, size: float) -> None:
     colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
     for pair in pairs:
         if pair.low is not None and pair.high is not None:
             axes.plot([pair.measured] * 2, [pair.low, pair.high], color=colour, linewidth=1.0,
-                      alpha=0.55, zorder=2)  # fmt: skip
-    axes.scatter([p.measured for p in pairs], [p.predicted for p in pairs], s=42, color=colour,
+                      alpha=0.45, zorder=2)  # fmt: skip
+    axes.scatter([p.measured for p in pairs], [p.predicted for p in pairs], s=size, color=colour,
                  marker=marker, edgecolor="white", linewidth=0.6, zorder=3,
                  label=pairs[0].group or None)  # fmt: skip
 
@@ -118,4 +126,4 @@ def _ticks(axes: Axes, unit: str) -> None:
 
 
 def _text(value: float, unit: str) -> str:
-    return format_quantity(value, "s", 3) if unit == "s" else f"{value:g} {unit}".strip()
+    return format_quantity(value, "s") if unit == "s" else f"{value:g} {unit}".strip()

@@ -516,10 +516,15 @@ def test_a_workload_is_drawn(fine, tmp_path, kind):
 
 def test_a_comparison_is_drawn(fine, refused, tmp_path):
     report, out = tmp_path / "report.json", tmp_path / "accuracy.png"
-    case = {"measured": 1.0, "predicted": 1.1, "low": 0.9, "high": 1.3, "unit": "s"}
+    case = {"measured": 1.0, "predicted": 1.1, "low": 0.9, "high": 1.3, "unit": "s",
+            "group": "a", "split": "held_out"}  # fmt: skip
     report.write_text(json.dumps({"suite": "toy", "cases": [case] * 3}), encoding="utf-8")
     fine("plot", "accuracy", report, "--out", out)
     assert out.is_file()
+    wrong = ("--split", "calibrated_on")
+    assert "no predicted case that is calibrated_on" in refused(
+        1, "plot", "accuracy", report, *wrong
+    )
     report.write_text(json.dumps({"suite": "toy", "cases": []}), encoding="utf-8")
     assert "holds no predicted case" in refused(1, "plot", "accuracy", report)
     report.write_text("[1]", encoding="utf-8")
