@@ -298,7 +298,9 @@ def attention(net: Network, x: Tensor, heads: int, causal: bool) -> Tensor:
     joined = linear(net, x, 3 * width)
     split = (batch, heads, tokens, width // heads)
     q, k, v = parts = [net.view(joined, *split, offset=at) for at in range(3)]
-    out, sums = net.given(split), net.given((batch, heads, tokens))
+    # Sums are kept more precisely than half precision.
+    precise = "float64" if net.dtype == "float64" else "float32"
+    out, sums = net.given(split), net.given((batch, heads, tokens), precise)
     net.call_many(_ATTENTION, parts, [out, sums], is_causal=causal)
 
     def backward(grad: Tensor) -> Gradients:

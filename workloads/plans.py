@@ -123,14 +123,29 @@ def chains_of(graph: Graph) -> Chains:
     for earlier, later in between:
         before[earlier].append(later)
         waits[later] += 1
-    works = tuple(_part(graph, np.flatnonzero(chain == at)) for at in range(len(firsts)))
+    order = np.argsort(chain, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(chain[order])) + 1)
+    works = tuple([_part(graph, ops) for ops in members])
     return Chains(works, tuple(waits), tuple(tuple(later) for later in before))
 
 
+_COLUMNS = (
+    "kind", "name", "dtype", "phase", "dims", "flops", "bytes_read", "bytes_written",
+    "weight_bytes", "allocated_bytes", "density",
+)  # fmt: skip
+
+
 def _part(graph: Graph, members: IntArray) -> Work:
-    mask = np.zeros(len(graph), np.bool_)
-    mask[members] = True
-    return Work(graph.names[graph.name[members[0]]], graph.select(mask))
+    """Return the work of a chain: each op but the first waits for the one before it."""
+    inside = np.arange(len(members) - 1)
+    part = Graph(
+        **{column: getattr(graph, column)[members] for column in _COLUMNS},
+        names=graph.names,
+        dep_start=np.concatenate(([0, 0], inside + 1)),
+        dep=inside,
+        dep_bytes=graph.dep_bytes[graph.dep_start[members[1:]]],
+    )
+    return Work(graph.names[graph.name[members[0]]], part)
 
 
 def _in_lanes(rank: Rank, chains: Chains, lanes: int) -> Generator[Action, Any, None]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("torch")
 
 import torch
 
-from simulator.errors import UnknownNameError
+from simulator.errors import InputError, UnknownNameError
 from simulator.ops import Graph, Op
 from simulator.workload import Workload
 from validation.torch_twins import Twin, register_twin, twin
@@ -89,6 +91,18 @@ def test_a_twin_that_trains_changes_its_weights_and_gives_a_loss(name):
     assert does.step().isfinite()
     after = does.module.parameters()
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+@pytest.mark.parametrize("name", ["lenet5", "resnet18", "lstm", "bert-base", "gpt", "kmeans"])
+def test_other_data_types_call_the_same_kernels_on_them(name, dtype):
+    if (name, dtype) == ("lstm", "float64"):
+        with pytest.raises(InputError, match="lstm: dtype must be float32 or bfloat16"):
+            find_workload(name, dtype=dtype)
+        return
+    training: dict[str, Any] = {"training": True, "optimizer": "adamw"} if name in SMALL else {}
+    workload = find_workload(name, dtype=dtype, **(SMALL | UNTRAINED)[name], **training)
+    assert_same(workload, captured(workload))
 
 
 @pytest.mark.parametrize("name", UNTRAINED)

@@ -124,7 +124,12 @@ def test_list_scheduling_stays_within_grahams_bound(deps, lanes):
 @given(graphs)
 def test_chains_cover_all_ops_and_wait_only_inside_or_before(deps):
     ops = [Op(kind="copy", dims=(1,)) for _ in deps]
-    chains = chains_of(Graph.of(ops, deps))
+    graph = Graph.of(ops, deps)
+    chains = chains_of(graph)
+    for work in chains.works:
+        assert [work.graph.deps_of(at).tolist() for at in range(len(work.graph))] == [
+            [at - 1] if at else [] for at in range(len(work.graph))
+        ]
     assert sum(len(work.graph) for work in chains.works) == len(deps)
     assert all(later > at for at, found in enumerate(chains.before) for later in found)
 

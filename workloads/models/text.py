@@ -34,6 +34,9 @@ def lstm(net: Network, sizes: Sizes) -> Recorded:
     >>> lstm(vocabulary=20, width=16, hidden=24).weight_count
     9652
     """
+    if net.dtype not in ("float32", "bfloat16"):
+        raise InputError(f"dtype must be float32 or bfloat16, for which torch has a fused LSTM on "
+                         f"a CPU; got {net.dtype}")  # fmt: skip
     batch, sequence, hidden = sizes.batch, sizes.sequence, sizes.hidden
     tokens = _tokens(net, sizes)
     x = embedding(net, net.weight(sizes.vocabulary, sizes.width), tokens)
@@ -75,12 +78,17 @@ def _lstm_layer(net: Network, x: Tensor, state: list[Tensor], hidden: int) -> li
     net.call_many("mkldnn_rnn_layer", [x, *weights, *state], [*out, notes])
 
     def backward(grad: Tensor, *_: Tensor | None) -> Gradients:
-        results = [net.like(one) for one in (x, *weights, *state)]
+        # The library gives float32, whatever the weights are.
+        results = [net.given(one.shape, "float32") for one in (x, *weights, *state)]
         inputs = [x, *weights, *state, *out, net.view(grad, *out[0].shape), notes]
         net.call_many("mkldnn_rnn_layer_backward", inputs, results)
-        return results[:5]
+        kept = results[:5]
+        if net.dtype != "float32":
+            kept = [net.call("_to_copy", [one], one.shape) for one in kept]
+        return *kept[:3], kept[4], kept[3]
 
-    net.link(out[:1], [x, *weights], backward)
+    # The engine's queue hands the two biases out in the other order.
+    net.link(out[:1], [x, *weights[:2], weights[3], weights[2]], backward)
     return out
 
 
