@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from simulator.run import show_metric
+from simulator.run import show_metric, show_number
 from simulator.units import dimension_of
 
 if TYPE_CHECKING:
@@ -172,4 +172,4 @@ def cell(name: str, value: Any) -> str:
         return f"{value:.1f}"
     if name.endswith("_share") or dimension_of(name) is not None:
         return show_metric(name, value)
-    return str(value) if isinstance(value, int) else f"{value:.4g}"
+    return str(value) if isinstance(value, int) else show_number(value)

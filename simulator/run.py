@@ -192,7 +192,16 @@ def show_metric(name: str, value: float | None) -> str:
         return format_quantity(value, dimension)
     if name.endswith("_share"):
         return f"{100 * value:.1f} %"
-    return f"{value:.4g} samples/s" if name == "throughput" else f"{value:.4g}"
+    return f"{show_number(value)} samples/s" if name == "throughput" else show_number(value)
+
+
+def show_number(value: float) -> str:
+    """Return a number without unit to four digits, never with an exponent where it is large.
+
+    >>> show_number(1.98765), show_number(81094.2)
+    ('1.988', '81,094')
+    """
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def need(run: Run, name: str) -> float:
