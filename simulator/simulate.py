@@ -85,7 +85,7 @@ def simulate(
         timeline=outcome.timeline,
         bill=None if tariff is None else tariff.bill(step_s, step_energy_j),
         sources=_sources(machine, placement),
-        notes=() if outcome.size == 1 else (outcome.folding,),
+        notes=_notes(machine, placement, outcome),
     )
 
 
@@ -161,6 +161,13 @@ def _interval(machine: Machine, placement: Placement, step_s: float) -> tuple[fl
             return None
         ratios.append(ratio)
     return step_s * min(low for low, _ in ratios), step_s * max(high for _, high in ratios)
+
+
+def _notes(machine: Machine, placement: Placement, outcome: Outcome) -> tuple[str, ...]:
+    used = [machine.devices[i] for i in sorted(set(placement.devices))]
+    sizeless = dict.fromkeys(device.name for device in used if device.memory_bytes is None)
+    notes = [f"whether it fits is not known: {name} has no memory size" for name in sizeless]
+    return (*notes, outcome.folding) if outcome.size > 1 else tuple(notes)
 
 
 def _sources(machine: Machine, placement: Placement) -> tuple[Source, ...]:

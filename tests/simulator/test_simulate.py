@@ -114,6 +114,12 @@ def test_what_needs_more_memory_than_there_is_is_refused():
         simulate(training(1e6), SmallDevice(1e9), Single())
 
 
+def test_a_device_without_a_memory_size_is_not_said_to_fit():
+    run = simulate(inference(), IdealDevice(1e9), Single())
+    assert run.notes == ("whether it fits is not known: ideal has no memory size",)
+    assert not simulate(inference(), SmallDevice(1e9), Single()).notes
+
+
 @pytest.mark.parametrize(("steps", "seed"), [(0, 0), (-1, 0), (1, -1)])
 def test_impossible_steps_and_seeds_are_refused(steps, seed):
     with pytest.raises(InputError):
