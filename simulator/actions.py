@@ -193,7 +193,7 @@ class Message:
 class _Made(dict[Any, Any]):
     """Keep actions made before: a loop asks for the same ones again and again.
 
-    The keys hold the identities of buffers, which the kept actions keep alive.
+    The keys hold the identities of buffers and actions, which the kept actions keep alive.
     """
 
     def keep(self, key: object, action: T) -> T:
@@ -329,7 +329,8 @@ class Rank:
 
     def start(self, action: Compute | Collective | Send | Recv | Sleep) -> Start:
         """Return the action of beginning another one without waiting for it."""
-        return Start(action)
+        key = (id(action),)
+        return self._made.get(key) or self._made.keep(key, Start(action))
 
     def wait(
         self,

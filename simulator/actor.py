@@ -87,7 +87,8 @@ class Pending(Handle):
             if self is actor.foreground:
                 actor.resume(result)
             elif actor.missing == 1:
-                actor.resume(actor.awaiting(self))
+                result_of, handles = actor.awaiting
+                actor.resume(result_of(handles, self))
             else:
                 actor.missing -= 1
 

@@ -65,8 +65,12 @@ def release(pending: Pending, mark: str | None = None) -> None:
     """Note that the program has waited for a started action, or for one of its marks."""
     if not pending.uses:
         return
-    names = list(pending.uses) if mark is None else _freed_by(pending, mark)
-    for name in names:
+    if mark is None:
+        for name in pending.uses:
+            _drop(pending, name)
+        pending.uses = None
+        return
+    for name in _freed_by(pending, mark):
         if name in pending.uses:
             del pending.uses[name]
             _drop(pending, name)

@@ -58,7 +58,7 @@ def wait(actor: Actor, action: Wait) -> object:
         return _results(handles)
     actor.foreground.action = action
     actor.missing = 1 if action.first else missing
-    actor.awaiting = partial(_end_first if action.first else _end_all, handles)
+    actor.awaiting = (_end_first if action.first else _end_all, handles)
     if action.timeout_s is not None:
         _set_timer(actor, action)
     return BLOCKED

@@ -126,10 +126,12 @@ def test_a_rank_is_one_of_size(index, size):
 def test_actions_asked_for_again_are_the_same_but_never_another_buffers():
     assert RANK.send(X, 2) is RANK.send(X, 2)
     assert RANK.all_reduce(X) is RANK.all_reduce(X)
+    assert RANK.start(RANK.send(X, 2)) is RANK.start(RANK.send(X, 2))
     for count in range(10_000):  # many short-lived buffers, whose identities are used again
         buffer = Buffer("y", float(count))
         assert RANK.send(buffer, 2).buffer is buffer
         assert RANK.recv(buffer).buffer is buffer
+        assert RANK.start(RANK.sleep(float(count))).action == Sleep(float(count))
 
 
 def test_a_rank_forgets_what_it_made_when_it_goes_to_another_process():
