@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typer import Typer
 
+MODULES = (
+    "listing", "show", "predict", "sweep", "measure", "fit", "compare", "plot", "trace", "convert",
+    "check_plan",
+)  # fmt: skip
+"""The modules in the order in which help shows their commands."""
+
 
 def add_all(app: Typer) -> None:
-    """Add every command to the application, in the order in which help shows them."""
-    from scalemodel.commands import (
-        check_plan,
-        compare,
-        convert,
-        fit,
-        listing,
-        measure,
-        plot,
-        predict,
-        show,
-        sweep,
-        trace,
-    )
-
-    modules = (
-        listing,
-        show,
-        predict,
-        sweep,
-        measure,
-        fit,
-        compare,
-        plot,
-        trace,
-        convert,
-        check_plan,
-    )
-    for module in modules:
-        module.add(app)
+    """Add every command to the application."""
+    for name in MODULES:
+        importlib.import_module(f"scalemodel.commands.{name}").add(app)

@@ -31,7 +31,10 @@ def check_plan(
     ] = [],  # noqa: B006
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Run a plan of your own on ideal machines: deadlocks, races, lost messages, wrong folding."""
+    """Judge a plan of your own by running it on ideal machines.
+
+    Finds deadlocks, races, lost messages, and ranks that copies() wrongly calls alike.
+    """
     from scalemodel.own_code import load_plan
     from simulator.check_plan import check_plan as checked
     from simulator.scenario import parse_grid_entry

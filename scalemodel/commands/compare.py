@@ -41,7 +41,11 @@ def compare(
     out: Annotated[Path, Option(help="the report that --all writes")] = Path("ACCURACY.md"),
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Compare predicted with measured values: error, bias, coverage, and simpler baselines."""
+    """Compare predicted with measured values.
+
+    Prints error, bias, coverage of the 90 % intervals, and the same of simpler baselines, for
+    cases that nothing was fitted on and for those that were.
+    """
     if every == (suite is not None):
         raise InputError("compare needs --suite NAME, or --all without one")
     if suite is None:

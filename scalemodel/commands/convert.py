@@ -25,7 +25,10 @@ def convert(
     raw: Annotated[Path, Argument(metavar="RAW.csv", help="the table; known by its columns")],
     out: Annotated[Path, Option(metavar="CASES.csv", help="the case file to write")],
 ) -> None:
-    """Convert a raw table into a case file; rows out of scope are counted on stderr."""
+    """Convert a raw table into a case file of a suite.
+
+    The table is known by its columns; rows out of scope are counted on stderr.
+    """
     from validation.convert import convert as converted
     from validation.convert import summary
 

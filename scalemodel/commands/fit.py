@@ -39,7 +39,10 @@ def fit(
     seed: Annotated[int, Option(min=0, help="of the bootstrap")] = 0,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Fit a law of parallel speed to measured times, with intervals."""
+    """Fit a law of parallel speed to measured times.
+
+    Prints its parameters with 90 % intervals from a bootstrap.
+    """
     from simulator.fit_laws import fit_law, read_points
 
     processors = _processors(at)

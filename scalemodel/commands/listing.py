@@ -37,7 +37,7 @@ def show_list(
     what: Annotated[Listable, Argument(help="of what kind")] = Listable.ALL,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List devices, workloads, plans, suites and laws by name."""
+    """List devices, workloads, plans, suites and laws."""
     from scalemodel import names
 
     found: list[dict[str, Any]] = []

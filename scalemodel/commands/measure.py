@@ -44,7 +44,10 @@ def measure(
     seed: Annotated[int, Option(min=0, help="of weights and inputs")] = 0,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Measure one step of a workload on this machine, by number of threads p."""
+    """Measure one step of a workload on this machine.
+
+    The step is done in torch, by number of threads p. Disturbed samples are discarded.
+    """
     counts = _counts(threads)
     step = _workload(workload, settings)
     steps = measured_steps(step, counts, budget, seed)

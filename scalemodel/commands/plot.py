@@ -34,7 +34,7 @@ class Split(StrEnum):
 
 def add(app: Typer) -> None:
     """Add the commands."""
-    plots = Typer(help="Draw speedup, efficiency, Karp-Flatt, roofline, timeline or accuracy.",
+    plots = Typer(help="Draw scaling, rooflines, timelines and accuracy.",
                   no_args_is_help=True, rich_markup_mode=None)  # fmt: skip
     command(plots, "speedup", speedup, "  scalemodel plot speedup times.csv --law amdahl --law usl")
     command(plots, "efficiency", efficiency, "  scalemodel plot efficiency times.csv --law usl")
@@ -60,7 +60,7 @@ def speedup(
     out: Out = Path("speedup.png"),
     title: Title = None,
 ) -> None:
-    """Draw the speedup of measured times with fitted laws and their intervals."""
+    """Draw the speedup of measured times, with fitted laws."""
     from scalemodel.plots.scaling import plot_speedup
 
     points = _points(times)
@@ -73,7 +73,7 @@ def efficiency(
     out: Out = Path("efficiency.png"),
     title: Title = None,
 ) -> None:
-    """Draw the efficiency of measured times with fitted laws and their intervals."""
+    """Draw the efficiency of measured times, with fitted laws."""
     from scalemodel.plots.scaling import plot_efficiency
 
     points = _points(times)
@@ -81,7 +81,7 @@ def efficiency(
 
 
 def karp_flatt(times: Times, out: Out = Path("karp-flatt.png"), title: Title = None) -> None:
-    """Draw the serial fraction that each number of processors implies."""
+    """Draw the serial fraction that measured times imply."""
     from scalemodel.plots.scaling import plot_karp_flatt
 
     _save(plot_karp_flatt(_points(times), **_titled(title)), out)
@@ -123,7 +123,7 @@ def accuracy(
     out: Out = Path("accuracy.png"),
     title: Title = None,
 ) -> None:
-    """Draw predicted against measured values of a comparison."""
+    """Draw predicted against measured values."""
     from scalemodel.plots.accuracy import plot_accuracy
     from scalemodel.report import pairs_of
 

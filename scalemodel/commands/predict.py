@@ -42,7 +42,11 @@ def predict(
     explain: Annotated[bool, Option("--explain", help="say what binds, and for how long")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Predict how long a workload takes on a machine, and what it needs."""
+    """Predict how long a workload takes on a machine.
+
+    Also what memory and energy it needs, how wrong the prediction may be, and where the numbers
+    came from. With --grid it is a sweep.
+    """
     study = asked.study().merged(demanded.study())
     if study.grid:
         from scalemodel.commands.sweep import run_sweep

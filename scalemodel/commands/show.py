@@ -36,7 +36,11 @@ def show(
     ] = [],  # noqa: B006
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show a device with the source of every number, a workload's complexity, a plan or a suite."""
+    """Show all that is known of a device, workload, plan or suite.
+
+    Of a device that is every number with its source; of a workload, how much it computes, moves
+    and keeps, and how that grows with its sizes.
+    """
     from scalemodel.names import kind_of
 
     kind = "device" if name.endswith(".toml") or Path(name).is_file() else kind_of(name)

@@ -40,7 +40,11 @@ def sweep(
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Predict every point of a grid; what does not fit stays in the table with its reason."""
+    """Predict every point of a grid.
+
+    What does not fit stays in the table with its reason. With --out, an interrupted sweep
+    continues where it was when the same command is run again.
+    """
     study = asked.study().merged(demanded.study())
     if not study.grid:
         raise InputError("a sweep needs a grid: --grid NAME=VALUES, or [grid] in a scenario file")

@@ -28,7 +28,10 @@ def trace(
         Path | None, Option(metavar="TRACE.json", help="the file [default: stdout]")
     ] = None,
 ) -> None:
-    """Write what happens when as a Chrome trace, which ui.perfetto.dev shows."""
+    """Write a predicted timeline for ui.perfetto.dev.
+
+    Where one rank does one op after another, each op has a span of its own.
+    """
     from scalemodel.commands.predict import predicted_run
     from scalemodel.op_timeline import op_timeline
     from simulator.trace import chrome_trace, write_chrome_trace
