@@ -1,0 +1,1 @@
+"""Suite multicore: gradient boosting on one machine, its time by core count."""
