@@ -126,9 +126,9 @@ def format_quantity(value: float | None, dimension: str, digits: int = 4) -> str
     magnitude = abs(value)
     if magnitude == 0 or not math.isfinite(magnitude):
         return f"{value:g} {unit}"
-    scales = _SHORT if dimension == "j_per_byte" else _SCALES
-    if dimension in ("s", "w", "j"):
-        scales = _SCALES + _SHORT[1:]
+    scales: tuple[tuple[float, str], ...] = _SCALES
+    if dimension in ("s", "w", "j", "j_per_byte"):
+        scales = _SHORT if dimension == "j_per_byte" else _SCALES + _SHORT[1:]
     if dimension == "bytes" and (binary := _whole_binary(value)):
         return binary
     if dimension == "s" and magnitude >= 1:

@@ -145,4 +145,6 @@ def test_equal_seeds_give_equal_runs():
     machine = Machine("star", [IdealDevice(1e9)] * 4, AlphaBetaStar(1e-3, 1e6))
     first, second = (simulate(training(), machine, DataParallel(), seed=3) for _ in range(2))
     assert first.metrics == second.metrics
+    assert first.timeline is not None
+    assert second.timeline is not None
     assert np.array_equal(first.timeline.end_s, second.timeline.end_s)

@@ -69,7 +69,7 @@ def test_a_measured_value_must_be_finite_and_positive(value):
 
 def test_a_setting_outside_the_scenario_is_refused():
     with pytest.raises(InputError, match="'cores' must begin with workload, on, plan"):
-        case(**{"cores": 8.0})
+        case(cores=8.0)
 
 
 def written(tmp_path, text):

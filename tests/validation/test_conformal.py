@@ -47,5 +47,7 @@ def test_a_coverage_outside_zero_to_one_is_refused():
 
 def test_a_group_is_never_judged_by_a_model_that_saw_it():
     items, groups = [1.0, 3.0, 10.0], ["a", "a", "b"]
-    ratios = cross_ratios(items, groups, fit=np.mean, ratio=lambda item, mean: item / mean)
+    ratios = cross_ratios(
+        items, groups, fit=lambda seen: float(np.mean(seen)), ratio=lambda item, mean: item / mean
+    )
     assert ratios == pytest.approx([1 / 10, 3 / 10, 10 / 2])
