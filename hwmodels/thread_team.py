@@ -120,6 +120,11 @@ class Layout:
         """Return the number of cores."""
         return self.sockets * self.cores_per_socket
 
+    @property
+    def threads(self) -> int:
+        """Return the number of hardware threads."""
+        return self.cores * self.threads_per_core
+
     def team(self, cpu_list: str) -> Team:
         """Return the team that a CPU list names.
 
@@ -133,10 +138,9 @@ class Layout:
         Team(cores=8, siblings=0, sockets=2, split=False)
         """
         threads = parse_cpu_list(cpu_list)
-        if max(threads) >= self.cores * self.threads_per_core:
+        if max(threads) >= self.threads:
             raise InputError(
-                f"CPU list '{cpu_list}': the machine has hardware threads 0 to "
-                f"{self.cores * self.threads_per_core - 1}"
+                f"CPU list '{cpu_list}': the machine has hardware threads 0 to {self.threads - 1}"
             )
         cores = {thread % self.cores for thread in threads}
         sockets = {core // self.cores_per_socket for core in cores}

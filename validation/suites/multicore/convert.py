@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwmodels.thread_team import Layout, Team
+from hwmodels.thread_team import Layout, Team, parse_cpu_list
 from simulator.errors import InputError, UnknownNameError
 from validation.cases import Case, Conversion, join_repeats, setting
 from validation.suite import Row
@@ -133,6 +133,8 @@ def _read(row: Row, where: str) -> Case | str:
     machine = next((m for m in machines().values() if row["hardware"].startswith(m.hardware)), None)
     if machine is None:
         return "a machine whose sockets and caches are not known"
+    if max(_threads(row, where)) >= machine.layout.threads:
+        return "a core list that goes beyond the machine as it is known"
     case = _case(row, machine, where)
     if team_of(case).threads != case.number("plan.threads"):
         return "core list and number of cores disagree"
@@ -145,13 +147,20 @@ def _foreign(row: Row) -> str:
         return "another algorithm than gradient boosting"
     if not row["core_list"]:
         return "no core list (a GPU, a cluster, or cores not pinned)"
-    if row["n_nodes"] != "1":
+    if row["n_nodes"] not in ("1", "1.0"):
         return "more than one node"
     if row["metric"] != "training time s":
         return f"metric {row['metric']}"
     if not row["n_rows"] and "size index" not in row["dataset"]:
         return "a data set of unknown size"
     return ""
+
+
+def _threads(row: Row, where: str) -> tuple[int, ...]:
+    try:
+        return parse_cpu_list(row["core_list"])
+    except InputError as error:
+        raise InputError(f"{where}, column core_list: {error}") from error
 
 
 def _case(row: Row, machine: Machine, where: str) -> Case:
