@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simulator.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from hwmodels.spec import Spec
 
 Record = dict[str, Any]
 """What a list says of one thing: at least its name, its kind and a line about it."""
 
 
 def devices() -> list[Record]:
-    """Return the devices of the catalog and of the user."""
-    from hwmodels.devices import list_devices
+    """Return the machine at hand and the devices of the catalog and of the user."""
+    from hwmodels.devices import list_devices, one_line
+    from hwmodels.this_machine import NAME, this_spec
 
-    return [
+    found = [
         {"name": d.name, "kind": "device", "type": d.kind, "origin": d.origin, "about": d.line}
         for d in list_devices()
     ]
+    if NAME not in [record["name"] for record in found]:
+        spec = this_spec()
+        found.append({"name": NAME, "kind": "device", "type": spec.kind, "origin": "system",
+                      "about": f"{one_line(spec)}; not calibrated"})  # fmt: skip
+    return found
 
 
 def workloads() -> list[Record]:
@@ -74,13 +83,56 @@ def kind_of(name: str) -> str:
     ------
     UnknownNameError : nothing has this name
     """
-    known: list[str] = []
-    for kind, records in RECORDS.items():
-        names = [record["name"] for record in records()]
-        if name in names:
-            return kind
-        known += names
-    raise UnknownNameError("name", name, known)
+    for kind, find in _FIND.items():
+        try:
+            find(name)
+        except UnknownNameError:
+            continue
+        return kind
+    raise UnknownNameError("name", name, [r["name"] for list_ in RECORDS.values() for r in list_()])
+
+
+def spec_of(name: str) -> Spec:
+    """Return what is known of a device: of the machine at hand, the catalog, the user, a file."""
+    from hwmodels.devices import find_spec
+    from hwmodels.this_machine import NAME, this_spec
+
+    return this_spec() if name == NAME else find_spec(name)
+
+
+def _find_model(name: str) -> object:
+    from workloads.registry import find_model
+
+    return find_model(name)
+
+
+def _find_plan(name: str) -> object:
+    from workloads.plans import find_plan
+
+    return find_plan(name)
+
+
+def _find_suite(name: str) -> object:
+    from validation.suite import find_suite
+
+    return find_suite(name)
+
+
+def _find_law(name: str) -> object:
+    from simulator.fit_laws import LAWS
+
+    if name not in LAWS:
+        raise UnknownNameError("law", name, LAWS)
+    return LAWS[name]
+
+
+_FIND: Mapping[str, Callable[[str], object]] = {
+    "device": spec_of,
+    "workload": _find_model,
+    "plan": _find_plan,
+    "suite": _find_suite,
+    "law": _find_law,
+}
 
 
 def _first_line(thing: object) -> str:

@@ -31,9 +31,7 @@ class Asked:
 
     workload: Annotated[
         str | None,
-        Argument(
-            metavar="[WORKLOAD]", help="a workload, as `scalemodel list workloads` names them"
-        ),
+        Argument(metavar="WORKLOAD", help="a workload, as `scalemodel list workloads` names them"),
     ] = None
     on: Annotated[
         str | None,

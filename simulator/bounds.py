@@ -61,6 +61,8 @@ class Bound:
         if not (self.limit and math.isfinite(value)):
             return got
         off = value / self.limit - 1
+        if off > 10:
+            return f"{got}, {value / self.limit:,.0f} times the limit"
         side = "above" if off > 0 else "below"
         near = f"{100 * abs(off):.3g} % {side} the limit" if off else "exactly at the limit"
         return f"{got}, {near}"

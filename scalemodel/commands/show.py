@@ -50,9 +50,9 @@ def show(
 
 
 def _device(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
-    from hwmodels.devices import find_spec
+    from scalemodel.names import spec_of
 
-    spec = find_spec(name)
+    spec = spec_of(name)
     own = {key.removeprefix("on."): value for key, value in values.items()}
     spec = spec.with_fields(own) if own else spec
     keys = [key for key in spec.schema.fields if key in spec.values]

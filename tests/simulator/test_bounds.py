@@ -49,6 +49,15 @@ def test_a_broken_bound_names_itself_the_value_and_by_how_much():
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.1, "exactly at the limit"), (0.2, "100 % above the limit"), (2.0, "20 times the limit")],
+)
+def test_by_how_much_a_bound_is_broken_is_said_in_a_fitting_form(value, text):
+    with pytest.raises(BoundError, match=text):
+        check_bounds({"step_time_s": value}.get, [parse_bound("step_time_s<100 ms")])
+
+
 def test_all_broken_bounds_are_named_at_once():
     metrics = {"step_time_s": 0.15, "speedup": 1.5, "efficiency": 0.9}
     bounds = [parse_bound(t) for t in ("step_time_s<=0.1", "speedup>=1.8", "efficiency>0.5")]
