@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -292,6 +293,50 @@ def test_the_length_of_a_job_gives_hours_and_money(fine):
     metrics = json.loads(fine("predict", *MLP, *job, "-o", "json"))["metrics"]
     assert metrics["job.money"]["value"] == pytest.approx(3 * metrics["job.hours"]["value"])
     assert metrics["cost"]["value"] == metrics["job.money"]["value"]
+
+
+CATALOG = Path(__file__).resolve().parents[2] / "hwmodels" / "catalog"
+
+
+@pytest.fixture
+def own_device(tmp_path):
+    """Write the catalog's file of the device as the user's own, with one text replaced."""
+
+    def write(old="", new=""):
+        text = next(CATALOG.glob(f"*/{DEVICE}.toml")).read_text(encoding="utf-8")
+        assert old in text
+        path = tmp_path / "mine.toml"
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_a_device_file_of_ones_own_is_a_machine(fine, own_device):
+    mine = json.loads(fine("predict", "mlp", "--on", own_device(), "-o", "json"))
+    assert mine["value"] == json.loads(fine("predict", *MLP, "-o", "json"))["value"]
+    assert json.loads(fine("show", own_device(), "-o", "json"))["type"] == "cpu"
+
+
+def test_a_device_file_beside_a_scenario_file_is_found(fine, own_device, tmp_path):
+    own_device()
+    path = tmp_path / "asked.toml"
+    path.write_text('workload = "mlp"\non = "mine.toml"\n', encoding="utf-8")
+    assert json.loads(fine("predict", "--scenario", path, "-o", "json"))["value"] > 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("cores", "cors", "cors"),
+        ("[", "[[", "TOML"),
+    ],
+)
+def test_a_broken_device_file_is_one_error_that_names_it(refused, own_device, old, new, message):
+    path = own_device(old, new)
+    found = refused(1, "predict", "mlp", "--on", path)
+    assert str(path) in found
+    assert message in found
 
 
 @pytest.mark.parametrize(
