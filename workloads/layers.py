@@ -188,7 +188,7 @@ def max_pool(net: Network, x: Tensor, kernel: int, stride: int, padding: int = 0
 
 def avg_pool(net: Network, x: Tensor, kernel: int) -> Tensor:
     """Return the mean of each window; windows lie side by side."""
-    shape = (*x.shape[:2], *(size // kernel for size in x.shape[2:]))
+    shape = (*x.shape[:2], *(_windows(size, kernel, kernel, 0) for size in x.shape[2:]))
     window = (kernel, kernel)
     out = net.call("avg_pool2d", [x], shape, kernel_size=window)
 

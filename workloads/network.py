@@ -99,14 +99,15 @@ class Network:
     def view(self, tensor: Tensor, *shape: int, offset: int | None = None) -> Tensor:
         """Return another shape of the same memory (or a part of it); costs nothing."""
         offset = tensor.offset if offset is None else offset
-        seen = self.tape.tensor(shape, tensor.dtype, tensor.storage, offset=offset)
-        seen.node, seen.slot = tensor.node, tensor.slot
+        nbytes = tensor.operand.nbytes if tensor.repeats else None
+        seen = self.tape.tensor(shape, tensor.dtype, tensor.storage, nbytes, offset)
+        seen.node, seen.slot, seen.repeats = tensor.node, tensor.slot, tensor.repeats
         return seen
 
     def expanded(self, tensor: Tensor, *shape: int) -> Tensor:
         """Return a view in which the elements are repeated; costs nothing."""
         seen = self.tape.tensor(shape, tensor.dtype, tensor.storage, tensor.operand.nbytes)
-        seen.node, seen.slot = tensor.node, tensor.slot
+        seen.node, seen.slot, seen.repeats = tensor.node, tensor.slot, True
         return seen
 
     def transposed(self, matrix: Tensor) -> Tensor:

@@ -52,13 +52,14 @@ class Tensor:
     offset : tells apart several views of a storage that share no element
     """
 
-    __slots__ = ("code", "node", "offset", "operand", "slot", "storage")
+    __slots__ = ("code", "node", "offset", "operand", "repeats", "slot", "storage")
 
     def __init__(self, operand: Operand, code: int, storage: Storage, offset: int = 0) -> None:
         self.operand = operand
         self.code = code
         self.storage = storage
         self.offset = offset
+        self.repeats = False
         self.node: Any = None
         self.slot = 0
 

@@ -9,6 +9,8 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import Graph, Op
@@ -82,6 +84,35 @@ def test_a_model_calls_the_kernels_that_its_twin_calls_for_training(name):
 def test_every_optimizer_calls_the_kernels_that_torchs_calls(name, optimizer):
     workload = find_workload(name, training=True, optimizer=optimizer, **SMALL[name])
     assert_same(workload, captured(workload))
+
+
+COUNT = st.integers(1, 5)
+# A matrix with one column is also one with its columns in memory order, which torch multiplies
+# from the other side.
+SEVERAL = st.integers(2, 5)
+RANDOM = {
+    "mlp": {"batch": COUNT, "inputs": COUNT, "width": COUNT, "depth": COUNT, "classes": COUNT},
+    "linear-svm": {"batch": COUNT, "features": COUNT},
+    "lstm": {"batch": COUNT, "sequence": COUNT, "vocabulary": COUNT, "width": COUNT,
+             "hidden": SEVERAL, "layers": COUNT},
+    "gpt": {"batch": COUNT, "sequence": COUNT, "layers": COUNT, "heads": st.sampled_from([1, 4]),
+            "width": st.sampled_from([4, 12]), "vocabulary": COUNT},
+    "kmeans": {"batch": COUNT, "features": COUNT, "clusters": COUNT},
+    "knn": {"batch": COUNT, "points": COUNT, "features": COUNT, "neighbours": COUNT,
+            "classes": COUNT},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RANDOM)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_models_and_twins_agree_at_any_size(name, data):
+    sizes = data.draw(st.fixed_dictionaries(RANDOM[name]))
+    workload = find_workload(name, **sizes)
+    assert_same(workload, captured(workload))
+    if name in SMALL:
+        workload = find_workload(name, training=True, **sizes)
+        assert_same(workload, captured(workload))
 
 
 @pytest.mark.parametrize("name", SMALL)
