@@ -24,9 +24,9 @@ ELEMENTWISE = (
     "smooth_l1_loss_backward", "softplus", "softplus_backward", "sqrt", "square", "sub", "tan",
     "tanh", "tanh_backward", "threshold", "threshold_backward", "tril", "triu", "trunc", "where",
     "xlogy", "huber_loss_backward", "binary_cross_entropy_backward", "_prelu_kernel",
-    "_prelu_kernel_backward", "native_dropout_backward", "_fused_sgd", "_fused_adam",
-    "_fused_adamw", "upsample_nearest2d", "upsample_nearest2d_backward", "upsample_bilinear2d",
-    "upsample_bilinear2d_backward", "bucketize", "polar",
+    "_prelu_kernel_backward", "native_dropout_backward", "upsample_nearest2d",
+    "upsample_nearest2d_backward", "upsample_bilinear2d", "upsample_bilinear2d_backward",
+    "bucketize", "polar",
 )  # fmt: skip
 REDUCTIONS = (
     "all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "binary_cross_entropy",
@@ -35,7 +35,7 @@ REDUCTIONS = (
     "var", "var_mean",
 )  # fmt: skip
 COPIES = (
-    "_to_copy", "arange", "as_strided_copy", "cat", "clone", "constant_pad_nd",
+    "_to_copy", "to", "arange", "as_strided_copy", "cat", "clone", "constant_pad_nd",
     "constant_pad_nd_backward", "eye", "flip", "linspace", "reflection_pad2d", "repeat", "roll",
     "scalar_tensor", "stack", "_local_scalar_dense", "view_as_complex_copy",
     "repeat_interleave", "im2col", "col2im", "permute_copy", "pixel_shuffle",
@@ -72,6 +72,8 @@ def foreach(call: Call) -> Cost:
 
 for _name in ("add", "addcdiv", "addcmul", "div", "lerp", "mul", "neg", "sqrt", "sub", "pow"):
     FORMULAS["_foreach_" + _name] = foreach
+for _name in ("sgd", "adam", "adamw", "adagrad"):
+    FORMULAS[f"_fused_{_name}_"] = foreach
 
 
 @formula(*REDUCTIONS)

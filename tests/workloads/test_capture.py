@@ -231,9 +231,11 @@ def test_the_second_step_counts_so_that_optimizer_state_is_there():
 
 
 def test_a_module_is_neither_run_nor_changed():
-    module = torch_models.resnet((1, 1), 1, 8, 5).eval()
+    module = nn.Sequential(torch_models.resnet((1, 1), 1, 8, 5), nn.Dropout()).eval()
     before = {name: one.clone() for name, one in module.state_dict().items()}
+    random = torch.random.get_rng_state()
     capture(module, (2, 3, 32, 32), optimizer="adamw")
+    assert torch.equal(random, torch.random.get_rng_state())
     after = module.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not module.training
