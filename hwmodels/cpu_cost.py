@@ -27,6 +27,7 @@ from simulator.ops import PHASES, FloatArray, Graph, IntArray
 SOFTNESS = 0.35
 """How gradually data leave a cache as their distance passes its capacity, in powers of e, since
 replacement is not exactly by last use."""
+SCALARS = 6
 FAR_CODE_LEVEL = "L2"
 """The level that code has left when it counts as far: the last one that holds it beside data."""
 
@@ -43,6 +44,7 @@ class FamilyRate:
     far_dispatch_s : more of it when the kernel's code has left the core's own caches, seconds
     exposure : how often the operands' time at their level's bandwidth is waited for; below 1 where
         prefetching hides it, above where a kernel passes over them several times
+    weight_exposure : the same for operands that are trained weights
     parallel : share of the work that a team shares, from 0 to 1
     """
 
@@ -51,6 +53,7 @@ class FamilyRate:
     dispatch_s: float = 0.0
     far_dispatch_s: float = 0.0
     exposure: float = 0.0
+    weight_exposure: float = 0.0
     parallel: float = 1.0
 
 
@@ -167,32 +170,33 @@ def op_costs(graph: Graph, rates: CpuRates, threads: int = 1) -> OpCost:
     """
     features, traffic = features_of(graph, threads), traffic_of(graph)
     numbers = _numbers(features, rates)[features.family]
-    rate, dispatch, far_dispatch, exposure, parallel = numbers[:, :5].T
-    shape = np.prod(1.0 + numbers[:, 5:] / features.sizes, axis=1)
-    nbytes = traffic_bytes(traffic, rates.levels, len(graph))
+    rate, dispatch, far_dispatch, exposure, weight_exposure, parallel = numbers[:, :SCALARS].T
+    shape = np.prod(1.0 + numbers[:, SCALARS:] / features.sizes, axis=1)
+    data, weights = traffic_bytes(traffic, rates.levels, len(graph))
     one = np.array([level.bandwidth_bytes_per_s for level in rates.levels])
     framework = np.array([rates.framework_s.get(phase, 0.0) for phase in PHASES])
-    far = _share_beyond(traffic.code_distance_bytes, _code_capacity(rates.levels))
+    far = far_shares(traffic, rates.levels)
+    passes, weight_passes = np.maximum(exposure, 1.0), np.maximum(weight_exposure, 1.0)
     return OpCost(
         dispatch_s=np.maximum(dispatch + far_dispatch * far + framework[graph.phase], 0.0),
         compute_s=features.amount / rate * shape + traffic.fresh_bytes * rates.fault_s_per_byte,
-        stall_s=exposure * (nbytes / one).sum(axis=1),
+        stall_s=exposure * (data / one).sum(axis=1) + weight_exposure * (weights / one).sum(axis=1),
         parallel=parallel,
-        traffic_bytes=nbytes * np.maximum(exposure, 1.0)[:, None],
+        traffic_bytes=data * passes[:, None] + weights * weight_passes[:, None],
         team=features.team,
     )
 
 
 def _numbers(features: Features, rates: CpuRates) -> FloatArray:
-    """Return the numbers of each family (f, 5 + `SIZES`): scalars, then the half sizes."""
+    """Return the numbers of each family (f, `SCALARS` + `SIZES`): scalars, then half sizes."""
     rows = []
     for family in features.families:
         found = family_rate(family, rates)
         half = [found.half.get(size, 0.0) for size in FORMS[family.form].sizes]
         scalars = (found.rate_per_s, found.dispatch_s, found.far_dispatch_s, found.exposure,
-                   found.parallel)  # fmt: skip
+                   found.weight_exposure, found.parallel)  # fmt: skip
         rows.append((*scalars, *half, *[0.0] * (SIZES - len(half))))
-    return np.array(rows).reshape(-1, 5 + SIZES)
+    return np.array(rows).reshape(-1, SCALARS + SIZES)
 
 
 def family_rate(family: Family, rates: CpuRates) -> FamilyRate:
@@ -211,15 +215,22 @@ def family_rate(family: Family, rates: CpuRates) -> FamilyRate:
     raise UnknownNameError("kind of op", kind, known, "the rates of a CPU")
 
 
-def traffic_bytes(traffic: Traffic, levels: tuple[Level, ...], ops: int) -> FloatArray:
-    """Return the bytes that each op moves from or to each level (ops, levels)."""
+def traffic_bytes(
+    traffic: Traffic, levels: tuple[Level, ...], ops: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return the bytes that each op moves from or to each level (ops, levels).
+
+    The first table is of data, the second of trained weights.
+    """
     share = np.ones((len(traffic.op), len(levels)))
     for place, level in enumerate(levels[:-1]):
         share[:, place + 1] = _share_beyond(traffic.distance_bytes, level.capacity_bytes)
     share[:, :-1] -= share[:, 1:]
-    moved = share * traffic.nbytes[:, None]
-    columns = [np.bincount(traffic.op, weights=column, minlength=ops) for column in moved.T]
-    return np.stack(columns, axis=1)
+    share *= traffic.nbytes[:, None]
+    rows = traffic.op + ops * traffic.weight
+    columns = [np.bincount(rows, weights=column, minlength=2 * ops) for column in share.T]
+    both: FloatArray = np.stack(columns, axis=1).astype(np.float64, copy=False)
+    return both[:ops], both[ops:]
 
 
 def _share_beyond(distance: FloatArray, capacity: float) -> FloatArray:
@@ -231,9 +242,10 @@ def _share_beyond(distance: FloatArray, capacity: float) -> FloatArray:
     return share
 
 
-def _code_capacity(levels: tuple[Level, ...]) -> float:
+def far_shares(traffic: Traffic, levels: tuple[Level, ...]) -> FloatArray:
+    """Return how much of each op's code (n,) has left the core's own caches, from 0 to 1."""
     capacities = [level.capacity_bytes for level in levels if level.name == FAR_CODE_LEVEL]
-    return capacities[0] if capacities else np.inf
+    return _share_beyond(traffic.code_distance_bytes, capacities[0] if capacities else np.inf)
 
 
 def times_s(cost: OpCost, rates: CpuRates, threads: int) -> FloatArray:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from simulator.ops import PHASES, FloatArray, Graph, IntArray
+from simulator.ops import PHASES, BoolArray, FloatArray, Graph, IntArray
 
 LARGEST_KEPT_BYTES = 32 * 2**20
 """Memory above this size is given back to the system at once, and is mapped anew, page by page, at
@@ -30,6 +30,7 @@ class Traffic:
     op : (a,) index of the op
     nbytes : (a,) bytes read or written
     distance_bytes : (a,) bytes touched since this memory was used last
+    weight : (a,) whether it reads trained weights
     code_distance_bytes : (n,) bytes touched since the same kernel ran last
     fresh_bytes : (n,) bytes written to pages that the system maps during the op
     """
@@ -37,6 +38,7 @@ class Traffic:
     op: IntArray
     nbytes: FloatArray
     distance_bytes: FloatArray
+    weight: BoolArray
     code_distance_bytes: FloatArray
     fresh_bytes: FloatArray
 
@@ -67,19 +69,24 @@ def _traffic(graph: Graph) -> Traffic:
     clock = np.concatenate(([0.0], np.cumsum(graph.bytes_moved)))
     footprint = float(outside.sum() + fresh.sum())
     recycled = _recycled_distances(graph, reader, clock)
+    weights = np.minimum(graph.weight_bytes, outside)
+    far = np.full(len(graph), footprint)
     accesses = (
+        (ops, weights, far),
+        (ops, outside - weights, far),
         (reader, graph.dep_bytes, clock[reader] - clock[graph.dep + 1] + graph.dep_bytes),
-        (ops, outside, np.full(len(graph), footprint)),
         (ops, fresh, recycled + fresh),
         # What is written in place was read by the same op: it is near.
         (ops, graph.bytes_written - fresh, np.zeros(len(graph))),
     )
     op, nbytes, distance = (np.concatenate(columns) for columns in zip(*accesses, strict=True))
     some = nbytes > 0
+    weight = np.arange(len(op)) < len(graph)
     return Traffic(
         op=op[some],
         nbytes=nbytes[some],
         distance_bytes=np.minimum(distance, footprint)[some],
+        weight=weight[some],
         code_distance_bytes=_code_distances(graph, clock),
         fresh_bytes=np.where(graph.allocated_bytes > LARGEST_KEPT_BYTES, fresh, 0.0),
     )

@@ -113,7 +113,7 @@ def measure(
     while len(samples) < effort.repeats or (
         clocks.wall_s() - begin < effort.budget_s and len(samples) < effort.most
     ):
-        samples.append(take(call, calls, clocks))
+        samples.append(take(call, calls, clocks, threads))
     kept = keep(samples, threads)
     return _measurement(name, threads, calls, kept, record or machine_record())
 
