@@ -31,8 +31,8 @@ def capture_and_register(
     ------
     InputError : the step cannot be captured
 
-    >>> workload = capture_and_register(nn.Linear(4, 3), (2, 4), name="mine")
-    >>> TWINS["mine"](workload).step().shape
+    >>> workload = capture_and_register(nn.Linear(4, 3), (2, 4), name="my-layer")
+    >>> TWINS["my-layer"](workload).step().shape
     torch.Size([2, 3])
     """
     workload = capture(module, inputs, name=name or _free_name(module), **options)
