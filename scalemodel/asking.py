@@ -45,10 +45,11 @@ def sweep(
     (6, True)
     """
     from simulator.sweep import sweep as swept
-    from validation.what_if import WhatIf
+    from validation.what_if import WhatIf, stamp_of
 
-    evaluate = WhatIf() if evaluate is None else evaluate
-    return swept(grid, evaluate, base, out=out, executor=executor, progress=progress)
+    stamp = stamp_of([base.on, *map(str, grid.get("on", ()))]) if evaluate is None else ""
+    return swept(grid, evaluate or WhatIf(), base, out=out, executor=executor, progress=progress,
+                 stamp=stamp)  # fmt: skip
 
 
 def capture(module: Any, inputs: Any, **options: Any) -> Workload:

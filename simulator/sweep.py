@@ -35,6 +35,7 @@ def sweep(
     out: str | Path | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    stamp: str = "",
 ) -> pd.DataFrame:
     """Return one row a point: the grid's names, the metrics, and the reason of what cannot be.
 
@@ -51,6 +52,8 @@ def sweep(
     executor : where points are evaluated; None: in this process while that takes a few seconds,
         else in a pool of processes
     progress : is told how far the sweep is
+    stamp : what else the figures depend on (a calibration ...); with another stamp, what is in
+        `out` belongs to another sweep
 
     Raises
     ------
@@ -64,7 +67,7 @@ def sweep(
     """
     axes = checked_grid(grid)
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    store = None if out is None else SweepStore.open(Path(out), base, axes)
+    store = None if out is None else SweepStore.open(Path(out), base, axes, stamp)
     rows: dict[int, Row] = {} if store is None else store.rows()
     left = [index for index in range(len(points)) if index not in rows]
     task = Task(evaluate, base, points)

@@ -31,14 +31,15 @@ class SweepStore:
     folder: Path
 
     @classmethod
-    def open(cls, folder: Path, base: Scenario, grid: Grid) -> SweepStore:
+    def open(cls, folder: Path, base: Scenario, grid: Grid, stamp: str = "") -> SweepStore:
         """Return the folder of this sweep, made where it is missing.
 
         Raises
         ------
         FileError : the folder holds another sweep or other files, or cannot be written
         """
-        identity = _plain({"version": VERSION, "base": base.as_dict(), "grid": grid})
+        asked = {"base": base.as_dict(), "grid": grid}
+        identity = _plain({"version": VERSION, "stamp": stamp, **asked})
         path = folder / IDENTITY
         if folder.exists() and not folder.is_dir():
             raise FileError(folder, "expected a folder for the sweep's results, got a file")
@@ -99,7 +100,7 @@ def _write(path: Path, text: str) -> None:
 def _check_same(folder: Path, held: Any, wanted: Mapping[str, Any]) -> None:
     """Raise where the folder holds another sweep; the error says in what it differs."""
     held = held if isinstance(held, dict) else {}
-    for part in ("version", "base", "grid"):
+    for part in ("version", "base", "grid", "stamp"):
         if held.get(part) != wanted[part]:
             what = _difference(held.get(part), wanted[part], part)
             raise FileError(

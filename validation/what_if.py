@@ -6,6 +6,7 @@ ops' times: no events are needed. All else is simulated. Both ways give the same
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -22,7 +23,14 @@ from simulator.scenario import Scenario
 from simulator.sweep_chunks import run_row
 from simulator.sweep_store import Row
 from simulator.workload import Workload
-from validation.predict import device_of, plan_of, predict, tariff_of, workload_of
+from validation.predict import (
+    device_of,
+    named_device,
+    plan_of,
+    predict,
+    tariff_of,
+    workload_of,
+)
 from workloads.plans import Single, Threads
 
 
@@ -123,6 +131,29 @@ class _Alone:
             "step_time_low_s": _times(low, step_s),
             "step_time_high_s": _times(high, step_s),
         }
+
+
+def stamp_of(devices: Iterable[str]) -> str:
+    """Return a text that changes when one of these devices does: its fields or its calibration.
+
+    Parameters
+    ----------
+    devices : names or files; those that cannot be read are left out, for predicting says why
+
+    >>> len(stamp_of(["raspberry-pi-4"]))
+    16
+    """
+    digest = hashlib.sha256()
+    for name in sorted(set(devices)):
+        try:
+            spec = getattr(named_device(name), "spec", None)
+        except ScalemodelError:
+            continue
+        calibration = getattr(spec, "calibration", None)
+        numbers = {} if calibration is None else calibration.numbers
+        fields = getattr(spec, "values", {})
+        digest.update(repr((name, sorted(fields.items()), sorted(numbers.items()))).encode())
+    return digest.hexdigest()[:16]
 
 
 def _by_device(scenarios: Sequence[Scenario]) -> dict[tuple[object, ...], list[int]]:

@@ -56,13 +56,14 @@ def run_sweep(asked: Asked, study: Study, out: Path | None, output: Output) -> N
     from scalemodel.own_code import own_plan
     from simulator.sweep import best_point, check_points
     from simulator.sweep import sweep as swept
-    from validation.what_if import WhatIf
+    from validation.what_if import WhatIf, stamp_of
 
     base = study.scenario()
     evaluate = WhatIf(own_plan(asked.plan_file, base))
+    stamp = stamp_of([base.on, *map(str, study.grid.get("on", ()))])
     try:
         with progress("points") as tell:
-            frame = swept(study.grid, evaluate, base, out=out, progress=tell)
+            frame = swept(study.grid, evaluate, base, out=out, progress=tell, stamp=stamp)
     except KeyboardInterrupt:
         if out is not None:
             say(f"what is done is kept in {out}; the same command continues from there")

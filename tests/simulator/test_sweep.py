@@ -223,6 +223,12 @@ def test_a_folder_of_another_sweep_is_an_error_that_says_what_differs(
         sweep(grid, toy, base, out=tmp_path)
 
 
+def test_figures_that_depended_on_something_else_are_not_mixed_in(tmp_path):
+    sweep(GRID, toy, BASE, out=tmp_path, stamp="calibrated in May")
+    with pytest.raises(FileError, match='stamp is "calibrated in May" there and "in June" here'):
+        sweep(GRID, toy, BASE, out=tmp_path, stamp="in June")
+
+
 def test_a_folder_of_other_files_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine", encoding="utf-8")
     with pytest.raises(FileError, match="holds other files"):

@@ -6,6 +6,7 @@ import pickle
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from simulator.scenario import Scenario, Value
 from simulator.sweep_chunks import run_row
 from validation import what_if
 from validation.predict import predict
-from validation.what_if import WhatIf
+from validation.what_if import WhatIf, stamp_of
 
 BASE = Scenario(workload="mlp", on="amd-epyc-7742")
 BANDWIDTH = "on.memory.bandwidth_bytes_per_s"
@@ -131,6 +132,18 @@ def test_what_does_not_fit_stays_in_the_table_with_its_reason():
     frame = sweep({"on.memory.size_bytes": ["1 MB", "1 GB"]}, BASE)
     assert "needs" in frame["reason"][0]
     assert frame["reason"][1] == ""
+
+
+def test_the_stamp_of_devices_changes_with_what_is_known_of_them(tmp_path):
+    catalog = Path(__file__).resolve().parents[2] / "hwmodels" / "catalog"
+    text = next(catalog.glob("*/amd-epyc-7742.toml")).read_text(encoding="utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    before = stamp_of([str(path)])
+    assert stamp_of([str(path), str(path)]) == before
+    path.write_text(text.replace("204.8 GB/s", "204.9 GB/s", 1), encoding="utf-8")
+    assert stamp_of([str(path)]) != before
+    assert stamp_of([str(path), "unknown"]) == stamp_of([str(path)])
 
 
 @pytest.mark.benchmark
