@@ -15,7 +15,16 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from simulator.ops import DIMS, DTYPE_BYTES, DTYPES, KINDS, FloatArray, Graph, IntArray
+from simulator.ops import (
+    DIMS,
+    DTYPE_BYTES,
+    DTYPES,
+    KINDS,
+    BoolArray,
+    FloatArray,
+    Graph,
+    IntArray,
+)
 
 GRAIN_ELEMENTS = 32_768
 """Elements of one thread's chunk of an elementwise op (PyTorch, `at::internal::GRAIN_SIZE`)."""
@@ -268,10 +277,16 @@ def _rows(graph: Graph, at: IntArray) -> Rows:
     )
 
 
-_WAYS = ("", "direct", "point", "gemm", "eval", "train")
-"""Variants of a kernel: ways to do a convolution; batch norm with given or own statistics."""
+_WAYS = ("", "direct", "point", "gemm", "eval", "train", "thin", "partial", "single")
+"""Variants of a kernel; each takes its own way through the libraries."""
 _ONE_DNN_BATCH = 16
 _ONE_DNN_INPUTS = 20_480
+_THIN = 4
+"""Fewer rows or columns than this make a product one of a matrix with vectors."""
+_PARTIAL_SORT = 64
+"""`topk` sorts partially where a row has so many times more elements than are wanted (PyTorch,
+ATen/native/TopKImpl.h), else it selects."""
+_INDEX_BYTES = 8.0
 
 
 def _variants(graph: Graph, threads: int) -> IntArray:
@@ -280,13 +295,24 @@ def _variants(graph: Graph, threads: int) -> IntArray:
     conv = graph.of_kind("conv2d")
     if conv.any():
         way[conv] = _conv_ways(graph, np.flatnonzero(conv), threads)
-    named = np.array([name.startswith("native_batch_norm") for name in graph.names])
-    norm = named[graph.name] & graph.of_kind("normalization")
-    # Own statistics are results too.
     size = np.array([DTYPE_BYTES[dtype] for dtype in DTYPES])[graph.dtype]
+    norm = graph.of_kind("normalization") & _named(graph, "native_batch_norm")
+    # Own statistics are results too.
     makes_more = graph.allocated_bytes > graph.dims[:, 0] * graph.dims[:, 1] * size
     way[norm] = np.where(makes_more[norm], _WAYS.index("train"), _WAYS.index("eval"))
+    thin = graph.of_kind("gemm") & (np.minimum(graph.dim("m"), graph.dim("n")) < _THIN)
+    way[thin] = _WAYS.index("thin")
+    top = graph.of_kind("sort") & _named(graph, "topk")
+    wanted = graph.bytes_written / (size + _INDEX_BYTES) / np.maximum(graph.dim("rows"), 1)
+    way[top & (wanted * _PARTIAL_SORT <= graph.dim("columns"))] = _WAYS.index("partial")
+    way[graph.of_kind("gather", "scatter") & (graph.dim("width") == 1)] = _WAYS.index("single")
     return way
+
+
+def _named(graph: Graph, start: str) -> BoolArray:
+    """Return a mask (n,) of the ops whose name begins so."""
+    found: BoolArray = np.array([name.startswith(start) for name in graph.names])[graph.name]
+    return found
 
 
 def _conv_ways(graph: Graph, at: IntArray, threads: int) -> IntArray:

@@ -52,7 +52,7 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 
 _OPTIONS = frozenset(
     ("groups", "transposed", "output_mask", "is_causal", "kernel_size", "dim", "num_heads",
-     "num_head")
+     "num_head", "approximate")
 )  # fmt: skip
 _NOT_COMPUTING = frozenset(("prim", "profiler"))
 _NO_WORK = frozenset(
@@ -446,6 +446,8 @@ class Recorder(TorchDispatchMode):
         inputs = [self._view(one) for one in given]
         place = {id(one): at for at, one in enumerate(given)}
         outputs = [self._view(one) for one in fresh]
+        options = tuple([(name, _hashable(_argument(args, kwargs, at, name, default)))
+                         for at, name, default in kernel.options])  # fmt: skip
         self.calls.append(
             Call(
                 kernel.name,
@@ -454,14 +456,8 @@ class Recorder(TorchDispatchMode):
                 {},
             )
         )
-        self.tape.call(
-            kernel.name,
-            inputs,
-            outputs,
-            [inputs[place[id(one)]] for one in written],
-            tuple([(name, _hashable(_argument(args, kwargs, at, name, default)))
-                   for at, name, default in kernel.options]),
-        )  # fmt: skip
+        writes = [inputs[place[id(one)]] for one in written]
+        self.tape.call(_told_apart(kernel.name, options), inputs, outputs, writes, options)
 
     def _view(self, tensor: torch.Tensor) -> Tensor:
         distinct = tensor.element_size()
@@ -480,6 +476,11 @@ def _argument(
     args: tuple[Any, ...], kwargs: dict[str, Any], at: int, name: str, default: Any = None
 ) -> Any:
     return args[at] if at < len(args) else kwargs.get(name, default)
+
+
+def _told_apart(name: str, options: tuple[tuple[str, Any], ...]) -> str:
+    """Return the name of a kernel; one that stands for two algorithms is told apart."""
+    return name.replace("gelu", "gelu_tanh") if ("approximate", "tanh") in options else name
 
 
 def _hashable(value: Any) -> Any:

@@ -138,9 +138,10 @@ def tanh(net: Network, x: Tensor) -> Tensor:
     return _map(net, "tanh", x, saves_result=True)
 
 
-def gelu(net: Network, x: Tensor) -> Tensor:
-    """Return x times the normal distribution function of x."""
-    return _map(net, "gelu", x, saves_result=False)
+def gelu(net: Network, x: Tensor, approximate: str = "none") -> Tensor:
+    """Return x times the normal distribution function of x, or an approximation by "tanh"."""
+    name = "gelu" if approximate == "none" else f"gelu_{approximate}"
+    return _map(net, name, x, saves_result=False)
 
 
 def relu(net: Network, x: Tensor, in_place: bool = False) -> Tensor:

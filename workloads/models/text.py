@@ -130,9 +130,9 @@ def bert_base(net: Network, sizes: Sizes) -> Recorded:
     return classified(net, pooled, tokens, segments)
 
 
-def _feed_forward(net: Network, x: Tensor) -> Tensor:
+def _feed_forward(net: Network, x: Tensor, approximate: str = "none") -> Tensor:
     width = x.shape[-1]
-    return linear(net, gelu(net, linear(net, x, 4 * width)), width)
+    return linear(net, gelu(net, linear(net, x, 4 * width), approximate), width)
 
 
 @model(batch=1, sequence=1024, layers=12, width=768, heads=12, vocabulary=50_257, positions=1024)
@@ -154,7 +154,7 @@ def gpt(net: Network, sizes: Sizes) -> Recorded:
     x = add(net, embedding(net, table, tokens), embedding(net, places, at))
     for _ in range(sizes.layers):
         x = add(net, x, attention(net, layer_norm(net, x), sizes.heads, causal=True))
-        x = add(net, x, _feed_forward(net, layer_norm(net, x)))
+        x = add(net, x, _feed_forward(net, layer_norm(net, x), "tanh"))
     x = net.view(layer_norm(net, x), sizes.batch * sizes.sequence, sizes.width)
     return classified(net, linear(net, x, sizes.vocabulary, bias=False, tied=table), tokens)
 
