@@ -65,7 +65,7 @@ def capture(module: Any, inputs: Any, **options: Any) -> Workload:
     ------
     InputError : torch is not installed, or the step cannot be captured
     """
-    with _torch_needed("capturing"):
+    with torch_needed("capturing"):
         from validation.torch_capture import capture_and_register
     return capture_and_register(module, inputs, **options)
 
@@ -86,7 +86,7 @@ def measure(
     ------
     InputError : torch is not installed, or fewer than one thread
     """
-    with _torch_needed("measuring"):
+    with torch_needed("measuring"):
         from validation.torch_measure import measure_workload
     from validation.measure import Effort
 
@@ -98,13 +98,14 @@ def measure_energy_j(workload: Workload, threads: int = 1, *, seed: int = 0) -> 
 
     Arguments and errors as of `measure`.
     """
-    with _torch_needed("measuring"):
+    with torch_needed("measuring"):
         from validation.torch_energy import measure_energy_j as measured_j
     return measured_j(workload, threads, seed=seed)
 
 
 @contextmanager
-def _torch_needed(what: str) -> Iterator[None]:
+def torch_needed(what: str) -> Iterator[None]:
+    """Say that torch is not installed where an import inside the block fails for it."""
     try:
         yield
     except ImportError as error:

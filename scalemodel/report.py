@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scalemodel.output import Table
 from simulator.errors import FileError
+from simulator.protocols import Calibrated
 from simulator.run import METRICS, Run, show_metric
 from simulator.scenario import Scenario
 from simulator.source import Source
@@ -54,6 +55,7 @@ def document(
         **figure(run, HEADLINE),
         "metrics": {name: figure(run, name) for name in run.metrics},
         "baseline": run.baseline,
+        "breakdown": breakdown(run),
         "calibration": calibration_of(run),
         "seed": run.seed,
         "version": VERSION,
@@ -75,6 +77,20 @@ def calibration_of(run: Run) -> str | None:
     """Return what the run's numbers were calibrated on; None where they are datasheet facts."""
     fitted = [source.text for source in run.sources if source.kind == "calibrated"]
     return "; ".join(fitted) or None
+
+
+def breakdown(run: Run) -> dict[str, float]:
+    """Return what a step's computing time is spent on: shares that add up to 1.
+
+    Empty where devices differ or do not say.
+    """
+    device, threads = run.machine.devices[run.placement.devices[0]], run.placement.threads[0]
+    if len(set(run.placement.devices)) > 1 or not isinstance(device, Calibrated):
+        return {}
+    parts = device.breakdown_s(run.workload.graph, threads)
+    seconds = {name: float(part.sum()) for name, part in parts.items()}
+    whole = sum(seconds.values())
+    return {name: part / whole for name, part in seconds.items()} if whole else {}
 
 
 def table(run: Run, scenario: Scenario) -> Table:
@@ -103,6 +119,10 @@ def flat_table(run: Run) -> Table:
 def _notes(run: Run) -> list[str]:
     calibration = calibration_of(run)
     notes = [f"speedup over: {run.baseline}"]
+    spent = sorted(breakdown(run).items(), key=lambda part: -part[1])
+    if spent:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in spent)
+        notes.append(f"a step is spent on: {shares} (--explain: what binds, and for how long)")
     notes += [f"note: {note}" for note in run.notes]
     if run.interval is None:
         notes.append("no interval: this device was not calibrated, so its error is not known")

@@ -279,6 +279,12 @@ def test_what_binds_is_explained(fine):
     assert document["explanation"]["binds"] in resources
 
 
+def test_what_a_step_is_spent_on_adds_up(fine):
+    document = json.loads(fine("predict", *MLP, "-o", "json"))
+    assert sum(document["breakdown"].values()) == pytest.approx(1.0)
+    assert "a step is spent on: compute" in fine("predict", *MLP)
+
+
 def test_two_machines_are_compared(fine):
     found = json.loads(fine("predict", *MLP, "--against", "raspberry-pi-4", "-o", "json"))
     first, second = (side["value"] for side in found["throughput"])
