@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.actions import Rank
-from simulator.engine import execute
+from simulator.engine.execute import execute
+from simulator.engine.outcome import Outcome
 from simulator.errors import DoesNotFitError, InputError, ProgramError
 from simulator.ideal import IdealDevice, ideal_machine
 from simulator.ops import Graph, IntArray, Op
-from simulator.outcome import Outcome
 from simulator.protocols import Machine, Placement, Plan, Program
 from simulator.timeline import Span
 from simulator.workload import BUCKET_BYTES, Gradient, Job, Workload

@@ -7,10 +7,10 @@ import statistics
 from collections import Counter
 
 from simulator.bill import Tariff
-from simulator.engine import execute, place
+from simulator.engine.execute import execute, place
+from simulator.engine.outcome import Outcome
 from simulator.errors import DoesNotFitError, InputError
 from simulator.memory import peak_memory
-from simulator.outcome import Outcome
 from simulator.protocols import Calibrated, Device, Machine, Placement, Plan
 from simulator.run import Run
 from simulator.source import Source

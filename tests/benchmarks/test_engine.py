@@ -9,7 +9,7 @@ import pytest
 import simpy
 
 from simulator.actions import Group
-from simulator.engine import execute
+from simulator.engine.execute import execute
 from simulator.ideal import ideal_machine
 from simulator.workload import Buffer
 from tests.simulator.plans import By, job, work

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.engine import execute
+from simulator.engine.execute import execute
 from simulator.ideal import IdealDevice, ideal_machine
 from simulator.timeline import SPAN_KINDS, Span, Timeline
 from simulator.trace import chrome_trace, write_chrome_trace

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.actions import Message
-from simulator.engine import execute
+from simulator.engine.execute import execute
+from simulator.engine.mailbox import tick
 from simulator.ideal import ideal_machine
-from simulator.mailbox import tick
 from simulator.protocols import Machine, Placement
 from simulator.workload import Buffer
 from tests.simulator.plans import By, job

@@ -7,7 +7,7 @@ import math
 import pytest
 import simpy
 
-from simulator.clock import AFTER_ALL, AT_LAST, Alarm, EngineClock, when
+from simulator.engine.clock import AFTER_ALL, AT_LAST, Alarm, EngineClock, when
 from simulator.errors import InputError
 from simulator.streams import stream
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from simulator.actions import Compute, Sleep
-from simulator.actor import BLOCKED, Actor, Pending
-from simulator.clock import when
+from simulator.engine.actor import BLOCKED, Actor, Pending
+from simulator.engine.clock import when
+from simulator.engine.races import check, claim
 from simulator.protocols import Delay
-from simulator.races import check, claim
 from simulator.timeline import SPAN_CODES
 
 COMPUTE, SLEEP = SPAN_CODES["compute"], SPAN_CODES["sleep"]
@@ -26,7 +26,7 @@ def compute(actor: Actor, action: Compute) -> object:
     pending.start_s = actor.clock.now
     done = actor.device.run(work, actor.threads).done
     if done.__class__ is float:
-        if actor.stage.alone and actor.clock.jump(done):
+        if actor.scene.alone and actor.clock.jump(done):
             _note_compute(actor, pending)
             return None
         pending.callbacks = _COMPUTED
@@ -47,7 +47,7 @@ def _note_compute(actor: Actor, pending: Pending) -> None:
     now = actor.clock.now
     actor.totals.compute_s += now - actor.since_s
     actor.since_s = now
-    rows = actor.stage.rows
+    rows = actor.scene.rows
     if rows is not None:
         rows += (pending.start_s, now, actor.rank, COMPUTE, pending.action.work.name)
     if actor.ends is not None:
@@ -63,7 +63,7 @@ def start_compute(pending: Pending) -> None:
     running = actor.device.run(work, actor.threads)
     pending.marks = running.marks
     actor.computing += 1
-    actor.stage.live += 1
+    actor.scene.live += 1
     _end_with(pending, running.done, _end_started_compute)
 
 
@@ -71,7 +71,7 @@ def _end_started_compute(pending: Pending) -> None:
     actor = pending.actor
     _note_compute(actor, pending)
     actor.computing -= 1
-    actor.stage.live -= 1
+    actor.scene.live -= 1
     pending.finish(None)
 
 
@@ -89,7 +89,7 @@ def sleep(actor: Actor, action: Sleep) -> object:
     pending = actor.foreground
     pending.action = action
     pending.start_s = actor.clock.now
-    if actor.stage.alone and actor.clock.jump(action.seconds):
+    if actor.scene.alone and actor.clock.jump(action.seconds):
         _note_sleep(actor, pending)
         return None
     pending.callbacks = _SLEPT
@@ -111,20 +111,20 @@ def _note_sleep(actor: Actor, pending: Pending) -> None:
     else:
         actor.totals.sleep_s += now - actor.since_s
     actor.since_s = now
-    rows = actor.stage.rows
+    rows = actor.scene.rows
     if rows is not None:
         rows += (pending.start_s, now, actor.rank, SLEEP, "sleep")
 
 
 def start_sleep(pending: Pending) -> None:
     """Begin a sleep that the program may wait for later."""
-    pending.actor.stage.live += 1
+    pending.actor.scene.live += 1
     _end_with(pending, pending.action.seconds, _end_started_sleep)
 
 
 def _end_started_sleep(pending: Pending) -> None:
     actor = pending.actor
-    actor.stage.live -= 1
+    actor.scene.live -= 1
     actor.record(pending, SLEEP, "sleep")
     pending.finish(None)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from simulator.actor import Totals
 from simulator.energy import Energy, exact_sum
-from simulator.stage import CollectiveTotal
+from simulator.engine.actor import Totals
+from simulator.engine.scene import CollectiveTotal
 from simulator.timeline import Timeline
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from simulator.clock import EngineClock
 from simulator.energy import exact_sum
+from simulator.engine.clock import EngineClock
 from simulator.errors import InputError
 from simulator.protocols import Machine, OpenDevice, Placement, Values
 from simulator.timeline import Row
@@ -34,7 +34,7 @@ class CollectiveTotal:
     nbytes: float
 
 
-class Stage:
+class Scene:
     """Be where a run takes place.
 
     Parameters
@@ -44,13 +44,13 @@ class Stage:
     record : whether to keep a timeline
     values : tensors by rank, for co-simulation
 
-    `halls` are where groups meet (see `meetings.Halls`). `live` counts the programs and started
-    works that have not ended; `alone` says that one rank runs and nothing has stood in the clock's
-    queue yet, so that time may go forward at once.
+    `communicators` are where groups meet (see `collectives.Communicators`). `live` counts the
+    programs and started works that have not ended; `alone` says that one rank runs and nothing has
+    stood in the clock's queue yet, so that time may go forward at once.
     """
 
     __slots__ = (
-        "_collectives", "alone", "clock", "copies", "devices", "fabric", "folded", "halls",
+        "_collectives", "alone", "clock", "communicators", "copies", "devices", "fabric", "folded",
         "keeps_ends", "live", "machine", "rows", "values",
     )  # fmt: skip
 
@@ -68,7 +68,7 @@ class Stage:
         self.rows: list[Row] | None = [] if record else None
         self.values = values
         self.live = 0
-        self.halls: Any = None
+        self.communicators: Any = None
         self.keeps_ends = self.folded = self.alone = False
         self._collectives: Counter[tuple[str, float]] = Counter()
         self.devices: dict[int, OpenDevice] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.actions import Collective, Compute, Recv, Send
-from simulator.actor import Actor, Pending
+from simulator.engine.actor import Actor, Pending
 from simulator.errors import BufferRaceError
 
 Names = tuple[str, ...]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from simulator.actions import Handle, Rank, Sleep
+from simulator.engine.scene import Scene
 from simulator.errors import ProgramError
 from simulator.protocols import Program
-from simulator.stage import Stage
 from simulator.timeline import SPAN_CODES
 
 BLOCKED: Final = object()
@@ -99,7 +99,7 @@ class Actor:
     Parameters
     ----------
     rank : who
-    stage : what all ranks share
+    scene : what all ranks share
     copies : how many equal ranks it stands for
     device : index of the machine's device
     threads : how many threads it uses there
@@ -107,25 +107,25 @@ class Actor:
 
     __slots__ = (
         "advance", "awaiting", "clock", "computing", "copies", "device", "device_index", "ended",
-        "ends", "foreground", "handlers", "mailbox", "me", "missing", "outbox", "peers", "rank",
-        "seats", "since_s", "stage", "threads", "ticket", "totals", "uses", "values",
+        "ends", "foreground", "handlers", "mailbox", "me", "memberships", "missing", "outbox",
+        "peers", "rank", "scene", "since_s", "threads", "ticket", "totals", "uses", "values",
     )  # fmt: skip
 
-    def __init__(self, rank: Rank, stage: Stage, copies: int, device: int, threads: int) -> None:
+    def __init__(self, rank: Rank, scene: Scene, copies: int, device: int, threads: int) -> None:
         self.me, self.rank = rank, rank.id
-        self.stage, self.clock = stage, stage.clock
+        self.scene, self.clock = scene, scene.clock
         self.copies, self.threads = copies, threads
-        self.device_index, self.device = device, stage.device(device, copies)
-        self.values = None if stage.values is None else stage.values[rank.id]
+        self.device_index, self.device = device, scene.device(device, copies)
+        self.values = None if scene.values is None else scene.values[rank.id]
         self.totals = Totals(rank.id, copies)
-        self.ends: list[tuple[object, float]] | None = [] if stage.keeps_ends else None
+        self.ends: list[tuple[object, float]] | None = [] if scene.keeps_ends else None
         self.foreground = Pending(self, None)
         self.awaiting: Any = None
         self.missing = self.ticket = self.computing = 0
         self.since_s = 0.0
         self.ended = False
         self.uses: dict[str, list[Any]] = {}
-        self.seats: dict[Any, Any] = {}
+        self.memberships: dict[Any, Any] = {}
         self.outbox: dict[int, Any] = {}
         self.peers: Mapping[int, Actor] = {}
         self.mailbox: Any = None
@@ -136,7 +136,7 @@ class Actor:
             raise ProgramError(f"the program of rank {self.rank} must be a generator of actions; "
                                f"got {type(program).__name__}")  # fmt: skip
         self.advance, self.handlers = program.send, handlers
-        self.stage.live += 1
+        self.scene.live += 1
         self.resume(None)
 
     def resume(self, value: object) -> None:
@@ -149,7 +149,7 @@ class Actor:
             except StopIteration:
                 self.ended = True
                 self.totals.end_s = self.clock.now
-                self.stage.live -= 1
+                self.scene.live -= 1
                 return
             except Exception as error:
                 error.add_note(f"in the program of rank {self.rank}, at {self.clock.now} s")
@@ -182,7 +182,7 @@ class Actor:
 
     def record(self, pending: Pending, kind: int, name: str) -> None:
         """Add the spans of an action that ends now to the timeline, if there is one."""
-        rows = self.stage.rows
+        rows = self.scene.rows
         if rows is not None:
             if pending.moved_s > pending.start_s:
                 rows += (pending.start_s, pending.moved_s, self.rank, WAIT, name)

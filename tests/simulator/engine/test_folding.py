@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.actions import Group
-from simulator.engine import execute
+from simulator.engine.execute import execute
+from simulator.engine.folding import choose_ranks
 from simulator.errors import DeadlockError, InputError, ProgramError
-from simulator.folding import choose_ranks
 from simulator.ideal import AlphaBetaStar, IdealDevice
 from simulator.protocols import Machine, Placement
 from simulator.workload import Buffer

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from simulator.actions import Group
-from simulator.cosimulation import part
-from simulator.engine import execute
+from simulator.engine.cosimulation import part
+from simulator.engine.execute import execute
 from simulator.errors import BufferRaceError
 from simulator.ideal import ideal_machine
 from simulator.workload import Buffer

@@ -84,10 +84,10 @@ class EngineClock(simpy.Environment):
         self.now = self.peek()
         super().step()
 
-    def play(self, stage: Lives) -> None:
-        """Let things happen while the stage is alive and there is anything to happen."""
+    def play(self, scene: Lives) -> None:
+        """Let things happen while the scene is alive and there is anything to happen."""
         queue: list[Any] = self._queue
-        while stage.live and queue:
+        while scene.live and queue:
             self.now, _, _, event = heappop(queue)
             self._now = self.now
             callbacks = event.callbacks

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.actions import Group
-from simulator.engine import execute
+from simulator.engine.execute import execute
 from simulator.ideal import AlphaBetaStar, IdealDevice
 from simulator.protocols import Machine, Placement
 from simulator.workload import Buffer

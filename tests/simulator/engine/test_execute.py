@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from simulator.actions import Group, Message, Rank
 from simulator.energy import Energy
-from simulator.engine import execute
+from simulator.engine.execute import execute
 from simulator.errors import InputError, ProgramError
 from simulator.ideal import IdealDevice, ideal_machine
 from simulator.protocols import Machine, Placement, Running

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simulator.actions import Collective, Group, Recv, Send
-from simulator.engine import execute
+from simulator.engine.execute import execute
 from simulator.errors import (
     BufferRaceError,
     CollectiveMismatchError,

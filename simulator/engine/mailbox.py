@@ -16,8 +16,8 @@ from heapq import heapify, heappop, heappush
 from typing import TypeAlias
 
 from simulator.actions import ANY, Message
-from simulator.actor import Actor, Pending
-from simulator.clock import AFTER_ALL, Alarm, EngineClock
+from simulator.engine.actor import Actor, Pending
+from simulator.engine.clock import AFTER_ALL, Alarm, EngineClock
 from simulator.errors import ProgramError
 from simulator.timeline import SPAN_CODES
 from simulator.workload import Buffer
@@ -192,7 +192,7 @@ def deliver(parcel: Parcel) -> None:
 def _arrive(parcel: Parcel) -> None:
     channel = parcel.channel
     source = channel.source
-    rows = source.stage.rows
+    rows = source.scene.rows
     if rows is not None:
         rows += (parcel.sent_s, source.clock.now, source.rank, SEND, parcel.buffer.name)
     if parcel.pending is not None:
@@ -221,7 +221,7 @@ def receive(pending: Pending, parcel: Parcel) -> None:
     pending.moved_s = pending.start_s
     if parcel.sent_s > pending.start_s:
         pending.moved_s = parcel.sent_s
-    if actor.stage.rows is not None:
+    if actor.scene.rows is not None:
         actor.record(pending, RECV, buffer.name)
     channel = parcel.channel
     if channel.told.buffer is not sent:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simulator.actions import Collective, Wait
-from simulator.actor import Actor
-from simulator.races import describe
+from simulator.engine.actor import Actor
+from simulator.engine.races import describe
 
 SHOWN = 8
 """How many different states of ranks a message names."""
@@ -16,7 +16,7 @@ def explain_deadlock(actors: Sequence[Actor]) -> str:
     """Return who waits for what; ranks in the same state are named together."""
     states: dict[str, list[int]] = {}
     left: dict[int, str] = {}
-    for pending in actors[0].stage.halls.unfinished():
+    for pending in actors[0].scene.communicators.unfinished():
         left[pending.actor.rank] = f", with started {_of(pending.action)} unfinished"
     for actor in actors:
         state = "ended" + left.get(actor.rank, "") if actor.ended else _state(actor)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from simulator.actions import Collective
-from simulator.stage import ValuesByRank
+from simulator.engine.scene import ValuesByRank
 
 
 def part(length: int, index: int, parts: int) -> slice:

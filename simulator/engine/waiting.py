@@ -9,14 +9,14 @@ from typing import Any
 from simpy.events import Event
 
 from simulator.actions import Collective, Compute, Handle, Recv, Send, Sleep, Start, Wait
-from simulator.actor import BLOCKED, Actor, Pending
-from simulator.clock import AT_LAST, Alarm, when
-from simulator.computing import start_compute, start_sleep
+from simulator.engine.actor import BLOCKED, Actor, Pending
+from simulator.engine.clock import AT_LAST, Alarm, when
+from simulator.engine.collectives import start_collective
+from simulator.engine.computing import start_compute, start_sleep
+from simulator.engine.messages import start_recv, start_send
+from simulator.engine.races import describe, release
 from simulator.errors import InputError, ProgramError
-from simulator.meetings import start_collective
-from simulator.messages import start_recv, start_send
 from simulator.protocols import Delay
-from simulator.races import describe, release
 
 _STARTERS: dict[type, Callable[[Pending], None]] = {
     Compute: start_compute,
@@ -120,7 +120,7 @@ def _mark_of(pending: Pending, mark: str) -> Delay:
                            "which has no such mark")  # fmt: skip
     marks: Mapping[str, Delay] = pending.marks
     if mark not in marks:
-        device = actor.stage.machine.devices[actor.device_index].name
+        device = actor.scene.machine.devices[actor.device_index].name
         raise InputError(f"device '{device}' does not say when mark '{mark}' of "
                          f"{describe(action)} is reached")  # fmt: skip
     return marks[mark]

@@ -6,11 +6,11 @@ from collections import deque
 from functools import partial
 
 from simulator.actions import ANY, Recv, Send
-from simulator.actor import BLOCKED, Actor, Pending
-from simulator.clock import AT_LAST, Alarm, when
-from simulator.mailbox import Channel, Mailbox, Parcel, deliver, no_such_peer, receive, tick
-from simulator.races import check, claim
-from simulator.stage import UnfoldableError
+from simulator.engine.actor import BLOCKED, Actor, Pending
+from simulator.engine.clock import AT_LAST, Alarm, when
+from simulator.engine.mailbox import Channel, Mailbox, Parcel, deliver, no_such_peer, receive, tick
+from simulator.engine.races import check, claim
+from simulator.engine.scene import UnfoldableError
 
 
 def start_send(pending: Pending) -> None:
@@ -23,7 +23,7 @@ def send(actor: Actor, action: Send, pending: Pending | None = None) -> None:
     if actor.uses:
         check(actor, action)
     channel = actor.outbox.get(action.to) or _open_channel(actor, action.to)
-    buffer, totals, stage = action.buffer, actor.totals, actor.stage
+    buffer, totals, scene = action.buffer, actor.totals, actor.scene
     parcel = Parcel(channel, buffer, actor.clock.now, pending)
     if actor.values is not None:
         parcel.payload = actor.values.read(buffer.name)
@@ -34,9 +34,9 @@ def send(actor: Actor, action: Send, pending: Pending | None = None) -> None:
     if src == dst:
         _send_locally(parcel)
         return
-    if stage.fabric is None:
-        raise stage.no_network(f"rank {actor.rank} sends to rank {action.to}")
-    delay = stage.fabric.transfer(src, dst, buffer.nbytes, actor.copies)
+    if scene.fabric is None:
+        raise scene.no_network(f"rank {actor.rank} sends to rank {action.to}")
+    delay = scene.fabric.transfer(src, dst, buffer.nbytes, actor.copies)
     if delay.__class__ is float:
         actor.clock.put(parcel, delay)
     else:
@@ -86,7 +86,7 @@ def expect(pending: Pending) -> None:
     action: Recv = pending.action
     mailbox: Mailbox = pending.actor.mailbox
     if action.source == ANY:
-        if pending.actor.stage.folded:
+        if pending.actor.scene.folded:
             raise UnfoldableError("a rank receives from any rank")
         parcel = mailbox.first()
         if parcel is not None and tick(parcel.arrived_s) < tick(pending.start_s):

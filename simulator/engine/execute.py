@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simulator.actions import Collective, Compute, Rank, Recv, Send, Sleep, Start, Wait
-from simulator.actor import Actor, Handler, Totals
-from simulator.computing import compute, sleep
-from simulator.deadlocks import explain_deadlock
 from simulator.energy import Energy, exact_sum
+from simulator.engine.actor import Actor, Handler, Totals
+from simulator.engine.collectives import Communicators, collective
+from simulator.engine.computing import compute, sleep
+from simulator.engine.deadlocks import explain_deadlock
+from simulator.engine.folding import Folding, choose_ranks, unfolded
+from simulator.engine.mailbox import Mailbox, Sorting
+from simulator.engine.messages import recv, send
+from simulator.engine.outcome import Outcome
+from simulator.engine.scene import Scene, UnfoldableError, ValuesByRank
+from simulator.engine.waiting import start, wait
 from simulator.errors import DeadlockError, InputError, ProgramError, UnreceivedMessageError
-from simulator.folding import Folding, choose_ranks, unfolded
-from simulator.mailbox import Mailbox, Sorting
-from simulator.meetings import Halls, collective
-from simulator.messages import recv, send
-from simulator.outcome import Outcome
 from simulator.protocols import Machine, Placement, Plan
-from simulator.stage import Stage, UnfoldableError, ValuesByRank
 from simulator.timeline import Timeline
-from simulator.waiting import start, wait
 from simulator.workload import Job
 
 HANDLERS: dict[type, Handler] = {
@@ -125,48 +125,48 @@ class _Run:
         values: ValuesByRank | None,
     ) -> None:
         self.job, self.folding = job, folding
-        self.stage = stage = Stage(machine, placement, record, values)
-        stage.keeps_ends = job.steps > 1
-        stage.folded = folding.table is not None
+        self.scene = scene = Scene(machine, placement, record, values)
+        scene.keeps_ends = job.steps > 1
+        scene.folded = folding.table is not None
         self.actors = self._cast(placement)
         self._play(plan, placement)
 
     def _cast(self, placement: Placement) -> list[Actor]:
         actors: list[Actor] = []
-        sorting = Sorting(self.stage.clock)
+        sorting = Sorting(self.scene.clock)
         for column, copies in zip(self.folding.columns, self.folding.copies, strict=True):
             peers: dict[int, Actor] = {}
             for rank in column:
                 device, threads = placement.devices[rank], placement.threads[rank]
-                actor = Actor(Rank(rank, placement.size), self.stage, copies, device, threads)
+                actor = Actor(Rank(rank, placement.size), self.scene, copies, device, threads)
                 actor.mailbox, actor.peers = Mailbox(actor, sorting), peers
                 peers[rank] = actor
             actors += peers.values()
         return actors
 
     def _play(self, plan: Plan, placement: Placement) -> None:
-        stage = self.stage
-        stage.halls = Halls(stage, self.folding.members(), placement.devices)
-        stage.alone = len(self.actors) == 1
+        scene = self.scene
+        scene.communicators = Communicators(scene, self.folding.members(), placement.devices)
+        scene.alone = len(self.actors) == 1
         for actor in self.actors:
             actor.begin(plan.program(actor.me, self.job), HANDLERS)
-        stage.alone = False
-        stage.clock.play(stage)
-        if stage.live:
+        scene.alone = False
+        scene.clock.play(scene)
+        if scene.live:
             raise DeadlockError(explain_deadlock(self.actors))
 
     def outcome(self) -> Outcome:
         """Return what came out."""
-        stage, time_s = self.stage, self.stage.clock.now
+        scene, time_s = self.scene, self.scene.clock.now
         ranks = tuple(_closed(actor.totals, time_s) for actor in self.actors)
         return Outcome(
             time_s=time_s,
             step_ends_s=_step_ends(self.actors, self.job.steps, time_s),
             ranks=ranks,
             size=self.folding.size,
-            collectives=stage.collectives(),
-            energy=_energy(stage, time_s),
-            timeline=None if stage.rows is None else Timeline.from_rows(stage.rows),
+            collectives=scene.collectives(),
+            energy=_energy(scene, time_s),
+            timeline=None if scene.rows is None else Timeline.from_rows(scene.rows),
             dropped_messages=_dropped(self.actors),
             folding=self.folding.told,
         )
@@ -193,10 +193,10 @@ def _step_ends(actors: Sequence[Actor], steps: int, time_s: float) -> tuple[floa
     return ()
 
 
-def _energy(stage: Stage, time_s: float) -> Energy:
-    parts = [(stage.devices[i].energy(time_s), stage.copies[i]) for i in stage.devices]
-    if stage.fabric is not None:
-        parts.append((stage.fabric.energy(time_s), 1))
+def _energy(scene: Scene, time_s: float) -> Energy:
+    parts = [(scene.devices[i].energy(time_s), scene.copies[i]) for i in scene.devices]
+    if scene.fabric is not None:
+        parts.append((scene.fabric.energy(time_s), 1))
     by_component: dict[str, list[tuple[float | None, int]]] = {}
     for energy, copies in parts:
         for name, joules in energy.components.items():
