@@ -199,20 +199,31 @@ def _numbers(features: Features, rates: CpuRates) -> FloatArray:
     return np.array(rows).reshape(-1, SCALARS + SIZES)
 
 
+STANDS_FOR: Mapping[str, str] = {
+    **dict.fromkeys(("sparse_gemm", "conv2d", "attention", "rnn", "encoder_layer"), "gemm"),
+    "depthwise_conv2d": "conv2d",
+    **dict.fromkeys(("normalization", "softmax", "reduction", "pool"), "elementwise"),
+    **dict.fromkeys(("copy", "random", "gather", "scatter", "sort", "tree_split"), "elementwise"),
+}
+"""The kind that stands for one of which nothing is known."""
+
+
 def family_rate(family: Family, rates: CpuRates) -> FamilyRate:
     """Return the rate of a family: its own, else of its kind; in its dtype, else in float32.
 
     Raises
     ------
-    UnknownNameError : the rates know none of these
+    UnknownNameError : the rates know none of these, nor of the kind that stands for it
     """
     name, kind, dtype, _ = family
     for key in ((name, dtype), (kind, dtype), (name, "float32"), (kind, "float32")):
         found = rates.families.get(key)
         if found is not None:
             return found
-    known: Iterable[str] = {name for name, _ in rates.families}
-    raise UnknownNameError("kind of op", kind, known, "the rates of a CPU")
+    if kind in STANDS_FOR:
+        return family_rate(family._replace(name="", kind=STANDS_FOR[kind]), rates)
+    known: Iterable[str] = {f"{name} in {dtype}" for name, dtype in rates.families}
+    raise UnknownNameError("kind of op", f"{kind} in {dtype}", known, "the rates of a CPU")
 
 
 def traffic_bytes(

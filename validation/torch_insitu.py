@@ -119,6 +119,13 @@ def kernel_times(program: Program, repeats: int, clock: Callable[[], float]) -> 
     return KernelTimes(graph, np.maximum(np.array(alike)[:, places] - cost, 0.0))
 
 
+def recorded_graph(program: Program) -> Graph:
+    """Return the graph of a program, as `kernel_times` would."""
+    for _ in range(2):
+        program.step(no_phase)
+    return _recorded(program)[0]
+
+
 def _recorded(program: Program) -> tuple[Graph, list[int], int]:
     recorder = _Counting()
     for one in program.weights:

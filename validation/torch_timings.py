@@ -1,0 +1,123 @@
+"""Time the kernels of drawn programs, one program a recipe.
+
+A *recipe* says which program is drawn and how it is timed; it is all that must be kept beside the
+times, for the same recipe draws the same program.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from simulator.ops import FloatArray
+from validation.fit_cpu import Timing
+from validation.torch_insitu import Program, kernel_times, no_phase, recorded_graph
+from validation.torch_microbench import draw_program
+from validation.torch_networks import draw_network
+from validation.torch_threads import torch_threads
+
+NETWORK, PIECES = "network", "pieces"
+NETWORK_SCALES = (0.05, 0.3, 1.0, 3.0, 8.0)
+PIECES_SCALES = (0.02, 0.1, 0.5, 1.5)
+TEAM_SCALES = (0.3, 1.0, 3.0, 8.0)
+PIECES_IN_PROGRAM = 8
+REPEATS = {True: 5, False: 9}
+"""Timings of each kernel, on one thread (True) and on more."""
+WHOLE_REPEATS = 5
+CYCLE = 5
+"""Of so many programs in turn, `NETWORKS_OF_CYCLE` are networks."""
+NETWORKS_OF_CYCLE = 3
+RESERVED_OF = 4
+"""Each so manieth network is not fitted: it tells how wrong whole runs are predicted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Say which program is timed, and how.
+
+    Parameters
+    ----------
+    kind : "network" or "pieces"
+    seed : of the draw
+    scale : of sizes
+    threads : that torch uses
+    dtype : of floating-point tensors
+    """
+
+    kind: str
+    seed: int
+    scale: float
+    threads: int = 1
+    dtype: str = "float32"
+
+    @property
+    def reserved(self) -> bool:
+        """Say whether it is kept back to tell the error of predictions."""
+        return self.kind == NETWORK and self.threads == 1 and self.seed % RESERVED_OF == 0
+
+    def program(self) -> Program:
+        """Return the program."""
+        if self.kind == NETWORK:
+            return draw_network(self.seed, self.scale)[1]
+        return draw_program(self.seed, self.scale, PIECES_IN_PROGRAM, getattr(torch, self.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class Timed:
+    """Hold what a recipe took.
+
+    Parameters
+    ----------
+    recipe : what was timed
+    times_s : of each of its kernels, seconds
+    whole_s : of the whole step, seconds
+    """
+
+    recipe: Recipe
+    times_s: FloatArray
+    whole_s: float
+
+    def timing(self) -> Timing:
+        """Return it with its graph, which is recorded again."""
+        return Timing(recorded_graph(self.recipe.program()), self.times_s, self.whole_s)
+
+
+def recipes(threads: int = 1, dtype: str = "float32", start: int = 0) -> Iterator[Recipe]:
+    """Return recipes without end, networks and loose pieces of all scales in turn.
+
+    >>> [recipe.kind for recipe, _ in zip(recipes(), range(5))]
+    ['network', 'network', 'network', 'pieces', 'pieces']
+    """
+    scales = NETWORK_SCALES if threads == 1 else TEAM_SCALES
+    seed = start
+    while True:
+        if seed % CYCLE < NETWORKS_OF_CYCLE and dtype == "float32":
+            yield Recipe(NETWORK, seed, scales[seed % len(scales)], threads)
+        else:
+            scale = PIECES_SCALES[seed // CYCLE % len(PIECES_SCALES)]
+            yield Recipe(PIECES, seed, scale, threads, dtype)
+        seed += 1
+
+
+def time_recipe(recipe: Recipe) -> tuple[Timed, Timing] | None:
+    """Return what a recipe takes on this machine; None if its kernels are not always the same."""
+    one = recipe.threads == 1
+    clock = time.thread_time if one else time.perf_counter
+    program = recipe.program()
+    with torch_threads(recipe.threads):
+        found = kernel_times(program, REPEATS[one], clock)
+        if found is None:
+            return None
+        whole = []
+        for _ in range(WHOLE_REPEATS):
+            begin = clock()
+            program.step(no_phase)
+            whole.append(clock() - begin)
+    # What disturbs a team only adds to the wall time.
+    rank = 0.5 if one else 0.25
+    times, whole_s = np.quantile(found.times_s, rank, axis=0), float(np.quantile(whole, rank))
+    return Timed(recipe, times, whole_s), Timing(found.graph, times, whole_s)
