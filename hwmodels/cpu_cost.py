@@ -43,7 +43,8 @@ class FamilyRate:
     dispatch_s : time from the framework's call to the kernel's first useful work, seconds
     far_dispatch_s : more of it when the kernel's code has left the core's own caches, seconds
     exposure : how often the operands' time at their level's bandwidth is waited for; below 1 where
-        prefetching hides it, above where a kernel passes over them several times
+        prefetching hides it, above where a kernel passes over them several times; 0: not known,
+        the op takes the longer of its work and its traffic
     weight_exposure : the same for operands that are trained weights
     parallel : share of the work that a team shares, from 0 to 1
     """
@@ -176,7 +177,8 @@ def op_costs(graph: Graph, rates: CpuRates, threads: int = 1) -> OpCost:
     one = np.array([level.bandwidth_bytes_per_s for level in rates.levels])
     framework = np.array([rates.framework_s.get(phase, 0.0) for phase in PHASES])
     far = far_shares(traffic, rates.levels)
-    passes, weight_passes = np.maximum(exposure, 1.0), np.maximum(weight_exposure, 1.0)
+    passes = np.where(exposure > 0, exposure, 1.0)
+    weight_passes = np.where(weight_exposure > 0, weight_exposure, 1.0)
     return OpCost(
         dispatch_s=np.maximum(dispatch + far_dispatch * far + framework[graph.phase], 0.0),
         compute_s=features.amount / rate * shape + traffic.fresh_bytes * rates.fault_s_per_byte,

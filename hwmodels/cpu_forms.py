@@ -311,7 +311,8 @@ def _variants(graph: Graph, threads: int) -> IntArray:
 
 def _named(graph: Graph, start: str) -> BoolArray:
     """Return a mask (n,) of the ops whose name begins so."""
-    found: BoolArray = np.array([name.startswith(start) for name in graph.names])[graph.name]
+    names = np.array([name.startswith(start) for name in graph.names], np.bool_)
+    found: BoolArray = names[graph.name]
     return found
 
 

@@ -53,6 +53,7 @@ class Budget:
     half_s : the same with 16-bit floats
     team_levels_s : rings by all threads
     team_s : programs on teams
+    largest : scale of the programs, 1 is about 50 ms
     """
 
     levels_s: float
@@ -60,10 +61,13 @@ class Budget:
     half_s: float
     team_levels_s: float
     team_s: float
+    largest: float
 
 
-QUICK = Budget(levels_s=2.5, programs_s=16.0, half_s=0.0, team_levels_s=1.5, team_s=5.0)
-FULL = Budget(levels_s=8.0, programs_s=105.0, half_s=10.0, team_levels_s=4.0, team_s=35.0)
+QUICK = Budget(levels_s=2.0, programs_s=16.0, half_s=0.0, team_levels_s=1.0, team_s=5.0, largest=3)
+FULL = Budget(
+    levels_s=8.0, programs_s=105.0, half_s=10.0, team_levels_s=4.0, team_s=35.0, largest=8
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,7 @@ def measured(budget: Budget, spec: Spec, store: TimingStore, say: Say) -> Found:
     programs = len(timings)
     for count in threads:
         say(f"timing kernels on {count} threads")
-        team = _timed(_team_recipes(count), budget.team_s / len(threads), store)
+        team = _timed(_recipes(count, budget), budget.team_s / len(threads), store)
         fitted = fit_team(fitted, [timing for _, timing in team], count)
         programs += len(team)
     return Found(
@@ -202,9 +206,9 @@ def _rings(budget_s: float, threads: int, store: TimingStore) -> list[Reach]:
     if kept is None:
         one = threads == 1
         rings = [size for size in footprints() if one or size >= TEAM_FROM_BYTES * threads]
-        clock = time.thread_time if one else time.perf_counter
+        most = BUFFER_BYTES if one else TEAM_RING_BYTES * threads
         with torch_threads(threads):
-            made = sweep(rings, budget_s, clock, BUFFER_BYTES if one else TEAM_RING_BYTES * threads)
+            made = sweep(rings, budget_s, threads, most)
         store.put(key, {"reaches": [asdict(reach) for reach in made]})
         return made
     return [Reach(**reach) for reach in kept["reaches"]]
@@ -224,13 +228,13 @@ def _fault(store: TimingStore) -> float:
 
 def _programs(budget: Budget, store: TimingStore, say: Say) -> tuple[list[Timing], list[Timing]]:
     """Return the timings of one thread, to be fitted and reserved for the error of predictions."""
-    from validation.torch_timings import PIECES, recipes
+    from validation.torch_timings import PIECES
 
     say("timing kernels on one thread")
-    timed = _timed(recipes(), budget.programs_s, store)
+    timed = _timed(_recipes(1, budget), budget.programs_s, store)
     if budget.half_s:
         say("timing kernels on 16-bit floats")
-        timed += _timed(recipes(dtype="bfloat16"), budget.half_s, store)
+        timed += _timed(_recipes(1, budget, "bfloat16"), budget.half_s, store)
     # Loose pieces say nothing of what a framework does between the kernels of a program.
     fitted = [
         replace(timing, whole_s=None) if recipe.kind == PIECES else timing
@@ -239,10 +243,10 @@ def _programs(budget: Budget, store: TimingStore, say: Say) -> tuple[list[Timing
     return fitted, [timing for recipe, timing in timed if recipe.reserved]
 
 
-def _team_recipes(threads: int) -> Iterable[Recipe]:
+def _recipes(threads: int, budget: Budget, dtype: str = "float32") -> Iterable[Recipe]:
     from validation.torch_timings import recipes
 
-    return recipes(threads)
+    return recipes(threads, dtype, budget.largest)
 
 
 def _timed(

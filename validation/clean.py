@@ -161,6 +161,23 @@ def keep(samples: Sequence[Sample], threads: int) -> Kept:
     return _kept(calmest, samples, "wall, least disturbed quarter (too few clean samples)")
 
 
+def calm(walls_s: Sequence[float], delays_s: Sequence[float | None]) -> list[int]:
+    """Return which of some runs to keep: clean ones, else the quarter that waited least.
+
+    Where waiting is not known all are kept.
+
+    >>> calm([1.0, 1.0, 1.0], [0.0, 0.5, 0.01])
+    [0, 2]
+    """
+    shares = [None if delay is None else delay / max(wall, NANO)
+              for wall, delay in zip(walls_s, delays_s, strict=True)]  # fmt: skip
+    known = [share for share in shares if share is not None]
+    if len(known) < len(shares):
+        return list(range(len(shares)))
+    limit = max(DELAY_LIMIT, sorted(known)[max(0, (len(known) + 3) // 4 - 1)])
+    return [place for place, share in enumerate(known) if share <= limit]
+
+
 def _kept(chosen: Sequence[Sample], samples: Sequence[Sample], clock: str) -> Kept:
     times = tuple(one.wall_s for one in chosen)
     return Kept(times, clock, len(samples) - len(chosen))

@@ -39,6 +39,8 @@ START = {"dispatch": 3e-6, "far": 3e-6, "exposure": 0.7, "half": 8.0}
 """Where the search begins."""
 HOLD = 0.03
 """How strongly numbers are held where the search begins, in logarithms against logarithms."""
+SHORT_S = 0.02
+"""Steps up to this time tell what the framework takes beyond its kernels."""
 STARTS = 2
 SCALARS = 5
 
@@ -302,7 +304,7 @@ def _framework(timings: Sequence[Timing]) -> dict[str, float]:
     """
     from scipy.optimize import least_squares
 
-    known = [one for one in timings if one.whole_s is not None and one.whole_s > 0]
+    known = [one for one in timings if one.whole_s is not None and 0 < one.whole_s < SHORT_S]
     if not known:
         return {}
     counts = np.array([np.bincount(one.graph.phase, minlength=len(PHASES)) for one in known])

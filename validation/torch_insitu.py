@@ -17,6 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from simulator.ops import FloatArray, Graph
+from validation.clean import calm, run_delay_s
 from workloads.capture import Recorder
 
 SetPhase: TypeAlias = Callable[[str], None]
@@ -45,7 +46,7 @@ class KernelTimes:
     Parameters
     ----------
     graph : what was called, n ops
-    times_s : (repeats, n) of each call, seconds
+    times_s : (runs, n) of each call, seconds
     """
 
     graph: Graph
@@ -56,7 +57,7 @@ def no_phase(phase: str) -> None:
     """Ignore the phase."""
 
 
-class _Counting(Recorder):
+class Counting(Recorder):
     """Record the calls, and which of all calls were recorded."""
 
     def __init__(self) -> None:
@@ -76,6 +77,7 @@ class _Counting(Recorder):
         return result
 
     def set_phase(self, phase: str) -> None:
+        """Say in which phase the calls that follow are."""
         self.tape.phase = phase
 
 
@@ -98,25 +100,34 @@ class _Timing(TorchDispatchMode):
         return result
 
 
-def kernel_times(program: Program, repeats: int, clock: Callable[[], float]) -> KernelTimes | None:
+def kernel_times(program: Program, repeats: int, alone: bool = True) -> KernelTimes | None:
     """Return the times of a program's kernels; None where it does not call the same ones each time.
+
+    On one thread these are processor times; on more, wall times of those runs that were disturbed
+    little.
 
     Parameters
     ----------
     program : is run `repeats` + 4 times
     repeats : timings of each kernel
-    clock : `time.thread_time` on one thread, `time.perf_counter` on more
+    alone : whether torch uses one thread
     """
+    clock = time.thread_time if alone else time.perf_counter
     for _ in range(2):
         program.step(no_phase)
     graph, places, calls = _recorded(program)
     program.step(no_phase)
     cost = clock_cost_s(clock)
-    runs = [_timed(program, clock) for _ in range(repeats)]
-    alike = [run for run in runs if len(run) == calls]
-    if len(alike) < repeats:
+    runs, delays = [], []
+    for _ in range(repeats):
+        before = None if alone else run_delay_s()
+        runs.append(_timed(program, clock))
+        after = None if alone else run_delay_s()
+        delays.append(None if before is None or after is None else after - before)
+    if any(len(run) != calls for run in runs):
         return None
-    return KernelTimes(graph, np.maximum(np.array(alike)[:, places] - cost, 0.0))
+    kept = calm([sum(run) for run in runs], delays)
+    return KernelTimes(graph, np.maximum(np.array(runs)[kept][:, places] - cost, 0.0))
 
 
 def recorded_graph(program: Program) -> Graph:
@@ -127,7 +138,7 @@ def recorded_graph(program: Program) -> Graph:
 
 
 def _recorded(program: Program) -> tuple[Graph, list[int], int]:
-    recorder = _Counting()
+    recorder = Counting()
     for one in program.weights:
         recorder.storage(one, weight=True)
     with recorder:

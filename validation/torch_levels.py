@@ -14,12 +14,16 @@ from dataclasses import dataclass
 
 import torch
 
+from validation.clean import Sample, SystemClocks, keep, take
+
 SMALLEST, LARGEST = 2**14, 2**28
 STEPS_PER_DOUBLING = 2
 BUFFER_BYTES = 2**20
 """One operand at most; smaller where the ring is small."""
 SHARE_OF_RING = 8
 """Buffers of the smallest rings."""
+FEWEST = 4
+"""Timings of a ring at least."""
 FRESH_BYTES = 2**26
 """Of a result that the allocator maps anew at every call."""
 
@@ -53,37 +57,36 @@ def footprints(largest: int = LARGEST) -> list[int]:
 def sweep(
     rings: Sequence[int],
     budget_s: float,
-    clock: Callable[[], float] = time.thread_time,
+    threads: int = 1,
     buffer_bytes: int = BUFFER_BYTES,
 ) -> list[Reach]:
-    """Return timings of rings; torch's present number of threads does them.
+    """Return timings of rings.
 
     Parameters
     ----------
     rings : footprints, bytes
     budget_s : for all of them, seconds
-    clock : `time.thread_time` on one thread, `time.perf_counter` on more
+    threads : that torch uses now
     buffer_bytes : of one operand at most
     """
     pool = torch.ones(max(rings) // 4 + BUFFER_BYTES)
-    return [_reach(pool, ring, budget_s / len(rings), clock, buffer_bytes) for ring in rings]
+    return [_reach(pool, ring, budget_s / len(rings), threads, buffer_bytes) for ring in rings]
 
 
 def _reach(
-    pool: torch.Tensor, ring: int, budget_s: float, clock: Callable[[], float], most: int
+    pool: torch.Tensor, ring: int, budget_s: float, threads: int, most: int
 ) -> Reach:
     size = max(16, min(most, ring // SHARE_OF_RING) // 4)
     parts = pool[: max(2, ring // 4 // size) // 2 * 2 * size].split(size)
     pairs = list(zip(parts[::2], parts[1::2], strict=True))
-    times: list[float] = []
+    samples: list[Sample] = []
     end = time.perf_counter() + budget_s
     with torch.no_grad():
         _around(pairs)
-        while len(times) < 3 or time.perf_counter() < end:
-            begin = clock()
-            _around(pairs)
-            times.append((clock() - begin) / len(pairs))
-    return Reach(len(parts) * size * 4.0, 8.0 * size, _typical(times))
+        while len(samples) < FEWEST or time.perf_counter() < end:
+            samples.append(take(lambda: _around(pairs), 1, SystemClocks(), threads))
+    times = keep(samples, threads).times_s
+    return Reach(len(parts) * size * 4.0, 8.0 * size, _typical(times) / len(pairs))
 
 
 def _around(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:

@@ -6,6 +6,7 @@ times, for the same recipe draws the same program.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from validation.torch_threads import torch_threads
 NETWORK, PIECES = "network", "pieces"
 NETWORK_SCALES = (0.05, 0.3, 1.0, 3.0, 8.0)
 PIECES_SCALES = (0.02, 0.1, 0.5, 1.5)
-TEAM_SCALES = (0.3, 1.0, 3.0, 8.0)
+SMALLEST_OF_TEAM = 0.3
+"""Smaller programs have little that a team shares."""
 PIECES_IN_PROGRAM = 8
 REPEATS = {True: 5, False: 9}
 """Timings of each kernel, on one thread (True) and on more."""
@@ -86,21 +88,26 @@ class Timed:
         return Timing(recorded_graph(self.recipe.program()), self.times_s, self.whole_s)
 
 
-def recipes(threads: int = 1, dtype: str = "float32", start: int = 0) -> Iterator[Recipe]:
+def recipes(threads: int = 1, dtype: str = "float32", largest: float = 8.0) -> Iterator[Recipe]:
     """Return recipes without end, networks and loose pieces of all scales in turn.
+
+    Parameters
+    ----------
+    threads : that torch uses
+    dtype : of floating-point tensors; networks are drawn in float32 only
+    largest : scale
 
     >>> [recipe.kind for recipe, _ in zip(recipes(), range(5))]
     ['network', 'network', 'network', 'pieces', 'pieces']
     """
-    scales = NETWORK_SCALES if threads == 1 else TEAM_SCALES
-    seed = start
-    while True:
+    smallest = 0.0 if threads == 1 else SMALLEST_OF_TEAM
+    networks = [scale for scale in NETWORK_SCALES if smallest <= scale <= largest]
+    pieces = [scale for scale in PIECES_SCALES if smallest <= scale <= largest]
+    for seed in itertools.count():
         if seed % CYCLE < NETWORKS_OF_CYCLE and dtype == "float32":
-            yield Recipe(NETWORK, seed, scales[seed % len(scales)], threads)
+            yield Recipe(NETWORK, seed, networks[seed % len(networks)], threads)
         else:
-            scale = PIECES_SCALES[seed // CYCLE % len(PIECES_SCALES)]
-            yield Recipe(PIECES, seed, scale, threads, dtype)
-        seed += 1
+            yield Recipe(PIECES, seed, pieces[seed // CYCLE % len(pieces)], threads, dtype)
 
 
 def time_recipe(recipe: Recipe) -> tuple[Timed, Timing] | None:
@@ -109,7 +116,7 @@ def time_recipe(recipe: Recipe) -> tuple[Timed, Timing] | None:
     clock = time.thread_time if one else time.perf_counter
     program = recipe.program()
     with torch_threads(recipe.threads):
-        found = kernel_times(program, REPEATS[one], clock)
+        found = kernel_times(program, REPEATS[one], one)
         if found is None:
             return None
         whole = []
