@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from typer import Typer
 
 MODULES = (
-    "listing", "show", "predict", "sweep", "measure", "fit", "compare", "plot", "trace", "convert",
-    "check_plan",
+    "listing", "show", "predict", "sweep", "measure", "calibrate", "fit", "compare", "plot",
+    "trace", "convert", "check_plan", "demo",
 )  # fmt: skip
 """The modules in the order in which help shows their commands."""
 

@@ -349,7 +349,7 @@ def test_a_broken_device_file_is_one_error_that_names_it(refused, own_device, ol
     ("words", "message"),
     [
         (["predict"], "no workload is named"),
-        (["predict", "mlp"], "no on is named: give --on MACHINE"),
+        (["predict", "mlp"], "no machine is named: give --on"),
         (["predict", "mpl", "--on", DEVICE], "unknown workload 'mpl'; did you mean 'mlp'"),
         (["predict", "mlp", "--on", "epyc-774"], "did you mean 'epyc-7742'"),
         (["predict", "mlp", "--on", "none.toml"], "none.toml"),
