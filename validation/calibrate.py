@@ -64,7 +64,7 @@ class Budget:
     largest: float
 
 
-QUICK = Budget(levels_s=2.0, programs_s=16.0, half_s=0.0, team_levels_s=1.0, team_s=5.0, largest=3)
+QUICK = Budget(levels_s=2.0, programs_s=16.0, half_s=0.0, team_levels_s=1.0, team_s=5.0, largest=1)
 FULL = Budget(
     levels_s=8.0, programs_s=105.0, half_s=10.0, team_levels_s=4.0, team_s=35.0, largest=8
 )

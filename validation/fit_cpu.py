@@ -41,6 +41,8 @@ HOLD = 0.03
 """How strongly numbers are held where the search begins, in logarithms against logarithms."""
 SHORT_S = 0.02
 """Steps up to this time tell what the framework takes beyond its kernels."""
+HOLD_TO_KIND = 0.2
+"""The same for a family, which begins at the numbers of its kind."""
 STARTS = 2
 SCALARS = 5
 
@@ -160,12 +162,16 @@ def fit_rates(
     families: dict[tuple[str, str], FamilyRate] = {}
     spreads: dict[str, float] = {}
     counts: dict[str, int] = {}
-    groups = {**_by_kind(_Table(timings, base).rows), **_by_name(_Table(timings, base).rows)}
-    for (name, dtype), (family, rows) in groups.items():
+    table = _Table(timings, base).rows
+    priors: dict[tuple[str, str], FloatArray] = {}
+    for (name, dtype), (family, rows) in (*_by_kind(table).items(), *_by_name(table).items()):
         if len(rows.time) < ENOUGH:
             continue
-        families[name, dtype], numbers = _fit_family(family, _thinned(rows, rng))
-        spreads |= {f"family.{name}.{dtype}.{key}": value for key, value in numbers.items()}
+        prior = priors.get((family.form, dtype))
+        logs, spread = _fit_family(family, _thinned(rows, rng), prior)
+        priors.setdefault((family.form, dtype), logs)
+        families[name, dtype] = _family_rate(logs, list(FORMS[family.form].sizes))
+        spreads |= {f"family.{name}.{dtype}.{key}": value for key, value in spread.items()}
         counts[f"{name}.{dtype}"] = len(rows.time)
     rates = replace(base, families=families)
     return FittedRates(replace(rates, framework_s=_framework(timings)), spreads, counts)
@@ -215,22 +221,28 @@ def _weight(time: FloatArray) -> FloatArray:
     return weight
 
 
-def _fit_family(family: Family, rows: _Rows) -> tuple[FamilyRate, dict[str, float]]:
-    """Return the numbers of a family, and their spreads by name."""
+def _fit_family(
+    family: Family, rows: _Rows, prior: FloatArray | None
+) -> tuple[FloatArray, dict[str, float]]:
+    """Return the logarithms of a family's numbers, and their spreads by name.
+
+    What the timings do not tell stays near the prior: the numbers of the family's kind.
+    """
     from scipy.optimize import least_squares
 
     names = list(FORMS[family.form].sizes)
     rows = replace(rows, sizes=rows.sizes[:, : len(names)])
     weight, log_time = _weight(rows.time), np.log(rows.time + CLOCK_S)
-    start = _start(rows, len(names))
+    start = _start(rows, len(names)) if prior is None else prior
+    hold = HOLD if prior is None else HOLD_TO_KIND
 
     def residuals(logs: FloatArray) -> FloatArray:
         log_model = np.log(_model(logs, rows).sum(axis=1) + CLOCK_S)
-        return np.concatenate((weight * (log_model - log_time), HOLD * (logs - start)))
+        return np.concatenate((weight * (log_model - log_time), hold * (logs - start)))
 
     def jacobian(logs: FloatArray) -> FloatArray:
         slopes = _slopes(logs, rows, _model(logs, rows))
-        return np.vstack((weight[:, None] * slopes, HOLD * np.eye(len(start))))
+        return np.vstack((weight[:, None] * slopes, hold * np.eye(len(start))))
 
     rng = np.random.default_rng(len(rows.time))
     best = None
@@ -243,7 +255,7 @@ def _fit_family(family: Family, rows: _Rows) -> tuple[FamilyRate, dict[str, floa
         if best is None or found.cost < best.cost:
             best = found
     assert best is not None
-    return _family_rate(best.x, names), _named_spreads(best.jac, best.fun, names)
+    return best.x, _named_spreads(best.jac, best.fun, names)
 
 
 def _start(rows: _Rows, halves: int) -> FloatArray:
@@ -299,8 +311,8 @@ def _named_spreads(
 def _framework(timings: Sequence[Timing]) -> dict[str, float]:
     """Return the time that the framework spends around each op, by phase, seconds.
 
-    It is what the whole step takes beyond its kernels. It may be negative: kernels are called more
-    dearly where each is timed.
+    It is what the whole step takes beyond its kernels. Kernels are called a little more dearly
+    where each is timed, so it may come out as nothing.
     """
     from scipy.optimize import least_squares
 
@@ -316,7 +328,8 @@ def _framework(timings: Sequence[Timing]) -> dict[str, float]:
         excess: FloatArray = (counts[:, seen] @ (each * 1e-6) - rest) / whole
         return excess
 
-    found = least_squares(residuals, np.zeros(len(seen)), loss="soft_l1", f_scale=0.05)
+    found = least_squares(residuals, np.ones(len(seen)), loss="soft_l1", f_scale=0.05,
+                          bounds=(0.0, 1e3))  # fmt: skip
     return {PHASES[phase]: float(each) * 1e-6 for phase, each in zip(seen, found.x, strict=True)}
 
 

@@ -108,13 +108,12 @@ def kernel_times(program: Program, repeats: int, alone: bool = True) -> KernelTi
 
     Parameters
     ----------
-    program : is run `repeats` + 4 times
+    program : is run `repeats` + 3 times
     repeats : timings of each kernel
     alone : whether torch uses one thread
     """
     clock = time.thread_time if alone else time.perf_counter
-    for _ in range(2):
-        program.step(no_phase)
+    program.step(no_phase)
     graph, places, calls = _recorded(program)
     program.step(no_phase)
     cost = clock_cost_s(clock)
@@ -132,8 +131,7 @@ def kernel_times(program: Program, repeats: int, alone: bool = True) -> KernelTi
 
 def recorded_graph(program: Program) -> Graph:
     """Return the graph of a program, as `kernel_times` would."""
-    for _ in range(2):
-        program.step(no_phase)
+    program.step(no_phase)
     return _recorded(program)[0]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,11 +28,13 @@ SMALLEST_OF_TEAM = 0.3
 """Smaller programs have little that a team shares."""
 PIECES_IN_PROGRAM = 8
 REPEATS = {True: 5, False: 9}
-"""Timings of each kernel, on one thread (True) and on more."""
-WHOLE_REPEATS = 5
+"""Timings of each kernel, on one thread (True) and on more, where a step is short."""
+LONG_S = 0.02
+LONG_REPEATS = {True: 3, False: 5}
+"""The same where a step takes longer than `LONG_S`; longer ones are disturbed less."""
 CYCLE = 5
-"""Of so many programs in turn, `NETWORKS_OF_CYCLE` are networks."""
-NETWORKS_OF_CYCLE = 3
+"""Of so many programs in turn, the first 2 are networks, the others loose pieces."""
+NETWORKS_OF_CYCLE = 2
 RESERVED_OF = 4
 """Each so manieth network is not fitted: it tells how wrong whole runs are predicted."""
 
@@ -85,7 +87,9 @@ class Timed:
 
     def timing(self) -> Timing:
         """Return it with its graph, which is recorded again."""
-        return Timing(recorded_graph(self.recipe.program()), self.times_s, self.whole_s)
+        with torch_threads(self.recipe.threads):
+            graph = recorded_graph(self.recipe.program())
+        return Timing(graph, self.times_s, self.whole_s)
 
 
 def recipes(threads: int = 1, dtype: str = "float32", largest: float = 8.0) -> Iterator[Recipe]:
@@ -98,7 +102,7 @@ def recipes(threads: int = 1, dtype: str = "float32", largest: float = 8.0) -> I
     largest : scale
 
     >>> [recipe.kind for recipe, _ in zip(recipes(), range(5))]
-    ['network', 'network', 'network', 'pieces', 'pieces']
+    ['network', 'network', 'pieces', 'pieces', 'pieces']
     """
     smallest = 0.0 if threads == 1 else SMALLEST_OF_TEAM
     networks = [scale for scale in NETWORK_SCALES if smallest <= scale <= largest]
@@ -112,19 +116,26 @@ def recipes(threads: int = 1, dtype: str = "float32", largest: float = 8.0) -> I
 
 def time_recipe(recipe: Recipe) -> tuple[Timed, Timing] | None:
     """Return what a recipe takes on this machine; None if its kernels are not always the same."""
-    one = recipe.threads == 1
-    clock = time.thread_time if one else time.perf_counter
-    program = recipe.program()
     with torch_threads(recipe.threads):
-        found = kernel_times(program, REPEATS[one], one)
-        if found is None:
-            return None
-        whole = []
-        for _ in range(WHOLE_REPEATS):
-            begin = clock()
-            program.step(no_phase)
-            whole.append(clock() - begin)
+        return _time_program(recipe, recipe.program(), recipe.threads == 1)
+
+
+def _time_program(recipe: Recipe, program: Program, alone: bool) -> tuple[Timed, Timing] | None:
+    clock = time.thread_time if alone else time.perf_counter
+    program.step(no_phase)
+    first = _step_s(program, clock)
+    repeats = (LONG_REPEATS if first > LONG_S else REPEATS)[alone]
+    found = kernel_times(program, repeats, alone)
+    if found is None:
+        return None
+    whole = [_step_s(program, clock) for _ in range(repeats)]
     # What disturbs a team only adds to the wall time.
-    rank = 0.5 if one else 0.25
+    rank = 0.5 if alone else 0.25
     times, whole_s = np.quantile(found.times_s, rank, axis=0), float(np.quantile(whole, rank))
     return Timed(recipe, times, whole_s), Timing(found.graph, times, whole_s)
+
+
+def _step_s(program: Program, clock: Callable[[], float]) -> float:
+    begin = clock()
+    program.step(no_phase)
+    return clock() - begin
