@@ -5,6 +5,7 @@ A *showing* is one workload on so many threads with its predicted and its measur
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ class Showing:
     predicted_s, measured_s : time of a step
     interval : 90 % of the prediction; None where the machine is not calibrated
     training : whether it has a backward pass
+    clock : by which clock, and which samples, it was measured
     """
 
     workload: str
@@ -59,6 +61,7 @@ class Showing:
     measured_s: float
     interval: tuple[float, float] | None
     training: bool
+    clock: str = ""
 
     @property
     def error_pct(self) -> float:
@@ -112,15 +115,23 @@ def showings(
             measured_s=measured.time_s,
             interval=run.interval,
             training=run.workload.training,
+            clock=measured.clock,
         )
     tell(len(points), len(points))
 
 
 def table_of(shown: Sequence[Showing]) -> Table:
-    """Return the showings as a table, with their error below."""
+    """Return the showings as a table; below it the error, and how they were measured."""
     title = "one step, predicted and then measured on this machine"
-    return Table(COLUMNS, [one.row() for one in shown], title,
-                 notes=[error_text([one.pair for one in shown])])  # fmt: skip
+    return Table(COLUMNS, [one.row() for one in shown], title, notes=list(_notes(shown)))
+
+
+def _notes(shown: Sequence[Showing]) -> Iterator[str]:
+    for count in dict.fromkeys(one.threads for one in shown):
+        pairs = [one.pair for one in shown if one.threads == count]
+        yield f"{count} thread{'s' * (count > 1)}: {error_text(pairs)}"
+    for clock, times in Counter(one.clock for one in shown if one.clock).most_common():
+        yield f"{times} measured by {clock}"
 
 
 def write(shown: Sequence[Showing], folder: Path) -> tuple[Path, Path]:

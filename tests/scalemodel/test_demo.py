@@ -78,7 +78,8 @@ def test_a_calibration_that_is_there_is_kept_and_used(calls, home, tmp_path):
     assert result.exit_code == 0, result.output
     assert calls == []
     assert "using the calibration in" in result.stderr
-    assert "MAPE" in result.stdout
+    assert "1 thread: MAPE" in result.stdout
+    assert "measured by thread cpu time" in result.stdout
 
 
 def test_what_is_shown_is_predicted_before_it_is_measured(home, monkeypatch):
@@ -104,7 +105,7 @@ def test_the_error_is_relative_to_what_was_measured():
     assert showing(1.5, 1.0).error_pct == pytest.approx(50)
     assert showing(0.5, 1.0).error_pct == pytest.approx(-50)
     table = table_of([showing(1.1, 1.0, (0.9, 1.2)), showing(0.9, 1.0)])
-    assert table.notes == ["MAPE 10 %, median 10 %, n = 2; 90 % intervals hold 100 %"]
+    assert table.notes == ["1 thread: MAPE 10 %, median 10 %, n = 2; 90 % intervals hold 100 %"]
     assert [row[3:5] for row in table.rows] == [[0.9, 1.2], [None, None]]
 
 
