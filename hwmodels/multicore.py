@@ -14,8 +14,7 @@ import numpy as np
 
 from hwmodels.spec import Spec
 from simulator.errors import InputError
-from simulator.formula import FloatArray
-from simulator.ops import IntArray
+from simulator.ops import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from hwmodels.spec import Spec
-from simulator.formula import FloatArray
+from simulator.ops import FloatArray
 from simulator.source import Source
 
 Amount = TypeVar("Amount", float, FloatArray)

@@ -25,7 +25,8 @@ from typing import TypeAlias
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.formula import FloatArray, Numbers, Result, numbers, plain
+from simulator.formula import Numbers, Result, numbers, plain
+from simulator.ops import FloatArray
 
 Amount: TypeAlias = float | FloatArray
 

@@ -22,7 +22,8 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.errors import FileError, InputError, UnknownNameError
-from simulator.formula import FloatArray, Numbers, Result, numbers, plain
+from simulator.formula import Numbers, Result, numbers, plain
+from simulator.ops import FloatArray
 
 FEWEST_DISTINCT_P = 4
 """With fewer distinct p a law fits almost anything; the fit warns."""

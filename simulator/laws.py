@@ -12,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.formula import FloatArray, Numbers, Result, numbers, plain
+from simulator.formula import Numbers, Result, numbers, plain
+from simulator.ops import FloatArray
 
 
 def _processors(p: Numbers) -> FloatArray:

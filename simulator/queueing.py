@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.formula import FloatArray, Numbers, Result, numbers, plain
+from simulator.formula import Numbers, Result, numbers, plain
+from simulator.ops import FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

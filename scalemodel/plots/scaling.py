@@ -16,8 +16,8 @@ from scalemodel.plots.style import (
     processors_axis,
 )
 from simulator.errors import InputError
-from simulator.formula import FloatArray
 from simulator.laws import karp_flatt_serial_fraction
+from simulator.ops import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,8 +15,7 @@ import numpy as np
 
 from hwmodels.thread_team import Team
 from simulator.errors import InputError
-from simulator.formula import FloatArray
-from simulator.ops import IntArray
+from simulator.ops import FloatArray, IntArray
 from validation.cases import Case
 from validation.suites.multicore.convert import FEW_CORES, machines, team_of
 

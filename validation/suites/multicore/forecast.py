@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels.thread_team import Threading
-from simulator.formula import FloatArray
+from simulator.ops import FloatArray
 from validation.cases import Case
 from validation.conformal import cross_ratios, ratio_interval
 from validation.suite import Answer, Calibration, Prediction, Skip

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwmodels.thread_team import Threading
-from simulator.formula import FloatArray
-from simulator.ops import IntArray
+from simulator.ops import FloatArray, IntArray
 from validation.cases import Case
 from validation.suites.multicore.convert import FEW_CORES
 from validation.suites.multicore.curves import Curves, arrange

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.formula import FloatArray
+from simulator.ops import FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
