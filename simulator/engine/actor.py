@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Final, TypeAlias
 
 from simulator.actions import Handle, Rank, Sleep
@@ -108,7 +109,8 @@ class Actor:
     __slots__ = (
         "advance", "awaiting", "clock", "computing", "copies", "device", "device_index", "ended",
         "ends", "foreground", "handlers", "mailbox", "me", "memberships", "missing", "outbox",
-        "peers", "rank", "scene", "since_s", "threads", "ticket", "totals", "uses", "values",
+        "peers", "rank", "scene", "since_s", "threads", "ticket", "totals", "turns", "uses",
+        "values",
     )  # fmt: skip
 
     def __init__(self, rank: Rank, scene: Scene, copies: int, device: int, threads: int) -> None:
@@ -124,6 +126,7 @@ class Actor:
         self.missing = self.ticket = self.computing = 0
         self.since_s = 0.0
         self.ended = False
+        self.turns = repeat(None, scene.most_actions)
         self.uses: dict[str, list[Any]] = {}
         self.memberships: dict[Any, Any] = {}
         self.outbox: dict[int, Any] = {}
@@ -143,7 +146,7 @@ class Actor:
         """Give the program the result of its last action and run it until it blocks or ends."""
         advance, handlers = self.advance, self.handlers
         self.ticket += 1
-        while value is not BLOCKED:
+        for _ in self.turns:
             try:
                 action = advance(value)
             except StopIteration:
@@ -159,6 +162,10 @@ class Actor:
             except KeyError:
                 raise self._no_action(action) from None
             value = handler(self, action)
+            if value is BLOCKED:
+                return
+        raise ProgramError(f"rank {self.rank} does more than {self.scene.most_actions:,} actions, "
+                           f"up to {self.clock.now} s; does its program end?")  # fmt: skip
 
     def _no_action(self, got: object) -> ProgramError:
         return ProgramError(f"rank {self.rank} yielded {got!r} at {self.clock.now} s; a program "

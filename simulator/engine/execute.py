@@ -63,7 +63,7 @@ def execute(
     ------
     InputError : if the plan places ranks on devices or threads that do not exist
     ProgramError : DeadlockError, CollectiveMismatchError, BufferRaceError, UnreceivedMessageError,
-        or a program that yields what is no action
+        or a program that yields what is no action, or never ends (`MOST_ACTIONS`)
     """
     placement = place(plan, machine)
     folding = _fold(plan, machine, placement, fold, values)
@@ -80,6 +80,9 @@ def execute(
 
 def place(plan: Plan, machine: Machine) -> Placement:
     """Return where a plan puts its ranks, once it is checked that the machine has these places."""
+    if isinstance(plan, type):
+        raise InputError(f"plan: expected a plan, got the class {plan.__name__}; "
+                         f"{plan.__name__}() makes one")  # fmt: skip
     for name in ("place", "program", "copies"):
         if not callable(getattr(plan, name, None)):
             raise InputError(f"a plan needs the methods place, program and copies; "
@@ -91,10 +94,10 @@ def place(plan: Plan, machine: Machine) -> Placement:
     for rank, (device, threads) in enumerate(
         zip(placement.devices, placement.threads, strict=True)
     ):
-        if not 0 <= device < count:
+        if not 0 <= device < count or device % 1:
             raise InputError(f"rank {rank} is placed on device {device}; machine '{machine.name}' "
                              f"has devices 0 to {count - 1}")  # fmt: skip
-        if not 1 <= threads <= machine.devices[device].max_threads:
+        if not 1 <= threads <= machine.devices[device].max_threads or threads % 1:
             raise InputError(f"rank {rank} wants {threads} threads on a device with "
                              f"{machine.devices[device].max_threads}: "
                              f"'{machine.devices[device].name}'")  # fmt: skip
@@ -109,6 +112,11 @@ def _fold(
     if not wanted or values is not None:
         return unfolded(placement.size, "folding is off" if values is None else "they hold values")
     return choose_ranks(plan.copies(placement.size), machine, placement)
+
+
+MOST_ACTIONS = 1_000_000
+"""A rank that does more than this in one step is taken for one that never ends. (A server of a
+hundred thousand clients does a fifth of it.)"""
 
 
 class _Run:
@@ -127,6 +135,7 @@ class _Run:
         self.job, self.folding = job, folding
         self.scene = scene = Scene(machine, placement, record, values)
         scene.keeps_ends = job.steps > 1
+        scene.most_actions = MOST_ACTIONS * job.steps
         scene.folded = folding.table is not None
         self.actors = self._cast(placement)
         self._play(plan, placement)

@@ -46,12 +46,13 @@ class Scene:
 
     `communicators` are where groups meet (see `collectives.Communicators`). `live` counts the
     programs and started works that have not ended; `alone` says that one rank runs and nothing has
-    stood in the clock's queue yet, so that time may go forward at once.
+    stood in the clock's queue yet, so that time may go forward at once. A rank that does more than
+    `most_actions` is taken for one that never ends.
     """
 
     __slots__ = (
         "_collectives", "alone", "clock", "communicators", "copies", "devices", "fabric", "folded",
-        "keeps_ends", "live", "machine", "rows", "values",
+        "keeps_ends", "live", "machine", "most_actions", "rows", "values",
     )  # fmt: skip
 
     def __init__(
@@ -67,7 +68,7 @@ class Scene:
         self.fabric = None if network is None else network.open(self.clock, placement)
         self.rows: list[Row] | None = [] if record else None
         self.values = values
-        self.live = 0
+        self.live = self.most_actions = 0
         self.communicators: Any = None
         self.keeps_ends = self.folded = self.alone = False
         self._collectives: Counter[tuple[str, float]] = Counter()

@@ -342,3 +342,48 @@ def test_messages_go_to_ranks_that_exist():
 
     with pytest.raises(ValueError, match="rank 0 sends 'x' to rank 5; ranks are 0 to 1"):
         run(program)
+
+
+# Programs that never end.
+
+
+def sleeps_for_ever(rank, _):
+    while True:
+        yield rank.sleep(0.0)
+
+
+def starts_for_ever(rank, _):
+    while True:
+        yield rank.start(rank.sleep(0.0))
+
+
+def reduces_for_ever(rank, _):
+    while True:
+        yield rank.all_reduce(X)
+
+
+def sends_to_itself_for_ever(rank, _):
+    while True:
+        yield rank.send(X, to=rank.id)
+        yield rank.recv(X, source=rank.id)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize(
+    "program", [sleeps_for_ever, starts_for_ever, reduces_for_ever, sends_to_itself_for_ever]
+)
+def test_a_program_that_never_ends_is_found(program, devices, monkeypatch):
+    monkeypatch.setattr("simulator.engine.execute.MOST_ACTIONS", 100)
+    with pytest.raises(ProgramError, match=r"more than 300 actions, up to .*program end\?"):
+        execute(job(steps=3), ideal_machine(devices), By(program))
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_program_may_do_as_much_as_its_steps_allow(devices, monkeypatch):
+    monkeypatch.setattr("simulator.engine.execute.MOST_ACTIONS", 100)
+
+    def program(rank, job):
+        for _ in range(99 * job.steps):
+            yield rank.sleep(1.0)
+
+    assert execute(job(steps=3), ideal_machine(devices), By(program)).time_s == 297.0
