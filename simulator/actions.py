@@ -237,7 +237,11 @@ class Rank:
 
     def compute(self, work: Work) -> Compute:
         """Return the action of doing a piece of work."""
-        return self._made.get(work) or self._made.keep(work, Compute(work))
+        made: Compute | None = self._made.get(work)
+        if made is not None:
+            return made
+        _expect(Work, work, self.id)
+        return self._made.keep(work, Compute(work))
 
     def collective(
         self, kind: str, buffer: Buffer, group: Group | None = None, op: str = "sum", root: int = 0
@@ -257,6 +261,7 @@ class Rank:
         made: Collective | None = self._made.get(key)
         if made is not None:
             return made
+        _expect(Buffer, buffer, self.id)
         if kind not in COLLECTIVES:
             raise UnknownNameError("collective", kind, COLLECTIVES)
         if op not in REDUCE_OPS:
@@ -305,6 +310,7 @@ class Rank:
         made: Send | None = self._made.get(key)
         if made is not None:
             return made
+        _expect(Buffer, buffer, self.id)
         if not 0 <= to < self.size:
             raise InputError(f"rank {self.id} sends '{buffer.name}' to rank {to}; "
                              f"ranks are 0 to {self.size - 1}")  # fmt: skip
@@ -316,6 +322,7 @@ class Rank:
         made: Recv | None = self._made.get(key)
         if made is not None:
             return made
+        _expect(Buffer, buffer, self.id)
         if not ANY <= source < self.size:
             raise InputError(f"rank {self.id} receives '{buffer.name}' from rank {source}; "
                              f"ranks are 0 to {self.size - 1}, or ANY")  # fmt: skip
@@ -343,3 +350,9 @@ class Rank:
         if mark is not None and len(handles) != 1:
             raise InputError(f"a mark belongs to one handle; got {len(handles)} handles")
         return Wait(handles, mark, first, timeout_s)
+
+
+def _expect(kind: type[Work | Buffer], got: object, rank: int) -> None:
+    if not isinstance(got, kind):
+        raise InputError(f"rank {rank}: expected a {kind.__name__}, such as the job names, "
+                         f"got {got!r}")  # fmt: skip

@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.formula import FloatArray
+from simulator.ops import FloatArray
 from simulator.protocols import Calibrated, Device, Machine, Network
 from simulator.run import Run
 from simulator.simulate import simulate
@@ -115,8 +115,7 @@ Part = TypeVar("Part", Device, Network)
 
 
 def _part_drawn(part: Part, seed: int) -> Part:
-    uncertain: object = part
-    return uncertain.drawn(seed) if isinstance(uncertain, Calibrated) else part  # type: ignore[return-value]
+    return part.drawn(seed) if isinstance(part, Calibrated) else part
 
 
 def _model_error(first: Run, second: Run, draws: int, seed: int) -> FloatArray:

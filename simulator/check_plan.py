@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.actions import Rank
-from simulator.engine.execute import execute
+from simulator.engine.execute import execute, place
 from simulator.engine.outcome import Outcome
 from simulator.errors import DoesNotFitError, InputError, ProgramError
 from simulator.ideal import IdealDevice, ideal_machine
@@ -64,14 +64,12 @@ def check_plan(plan: Plan, devices: int) -> Verdict:
     machine = ideal_machine(devices, device=FAST)
     try:
         plan.place(machine)
-        refused = ""
     except (InputError, DoesNotFitError) as error:
-        refused = str(error)
+        return Verdict(devices, "not for so many", str(error))
     except Exception as error:
         return Verdict(devices, "broken", _raised("place", error))
-    if refused:
-        return Verdict(devices, "not for so many", refused)
     try:
+        place(plan, machine)
         bounded = _Bounded(plan)
         why = _difference(bounded, machine) or _difference(bounded, _with_straggler(machine))
     except (ProgramError, InputError) as error:

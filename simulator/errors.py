@@ -32,6 +32,10 @@ class InputError(ScalemodelError, ValueError):
     """Say that the user's input is wrong: what, got, where, and what would be right."""
 
 
+MOST_SHOWN = 24
+"""How many known names an error lists."""
+
+
 class UnknownNameError(InputError, KeyError):
     """Say that no thing of this kind has this name, and which name is nearest.
 
@@ -40,7 +44,7 @@ class UnknownNameError(InputError, KeyError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
+        self.kind, self.name, self.known = kind, str(name), sorted(known)
         self.where = where
         place = f" in {where}" if where else ""
         super().__init__(f"unknown {kind} '{name}'{place}; {self._hint()}")
@@ -49,7 +53,9 @@ class UnknownNameError(InputError, KeyError):
         near = nearest(self.name, self.known)
         if near:
             return f"did you mean '{near}'?"
-        return f"known: {', '.join(self.known) or 'none'}"
+        shown = ", ".join(self.known[:MOST_SHOWN]) or "none"
+        left = len(self.known) - MOST_SHOWN
+        return f"known: {shown} and {left} more" if left > 0 else f"known: {shown}"
 
     def __str__(self) -> str:
         """Return the message itself (a KeyError would quote it)."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from simulator.errors import InputError
+from simulator.ops import FloatArray
 
-FloatArray = NDArray[np.float64]
 Numbers = ArrayLike
 Result = Any
 
@@ -73,3 +73,26 @@ def plain(result: FloatArray) -> Result:
     (0.5, array([1., 1.]))
     """
     return result if np.ndim(result) else float(result)
+
+
+def check_whole(name: str, value: object, low: int) -> None:
+    """Raise where a value is no whole number, or below `low`.
+
+    Parameters
+    ----------
+    name : what the value is, for the error
+    value : an int, of Python or NumPy; a float is none, whatever its value
+    low : the smallest that makes sense
+
+    Raises
+    ------
+    InputError : it is none
+
+    >>> check_whole("steps", 2.5, 1)
+    Traceback (most recent call last):
+    ...
+    simulator.errors.InputError: steps: expected a whole number of at least 1, got 2.5
+    """
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < low:  # type: ignore[operator]
+        raise InputError(f"{name}: expected a whole number of at least {low}, got {value!r}")

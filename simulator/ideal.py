@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from simulator.actions import Group
 from simulator.energy import Energy, exact_sum
-from simulator.errors import InputError, UnknownNameError
+from simulator.errors import UnknownNameError
+from simulator.formula import check_whole, numbers
 from simulator.ops import FloatArray, Graph
 from simulator.protocols import Clock, Machine, Placement, Running
 from simulator.workload import Work
@@ -34,6 +35,12 @@ class IdealDevice:
     power_w: float = 0.0
     idle_w: float = 0.0
     name: str = "ideal"
+
+    def __post_init__(self) -> None:
+        numbers("flops_per_s", self.flops_per_s, above=True)
+        check_whole("max_threads", self.max_threads, 1)
+        numbers("power_w", self.power_w)
+        numbers("idle_w", self.idle_w)
 
     @property
     def memory_bytes(self) -> None:
@@ -99,6 +106,11 @@ class AlphaBetaStar:
     latency_s: float
     bandwidth_bytes_per_s: float
     joules_per_byte: float = 0.0
+
+    def __post_init__(self) -> None:
+        numbers("latency_s", self.latency_s)
+        numbers("bandwidth_bytes_per_s", self.bandwidth_bytes_per_s, above=True)
+        numbers("joules_per_byte", self.joules_per_byte)
 
     def collective_s(self, kind: str, nbytes: float, group: Group) -> float:
         """Return the time of a collective, seconds.
@@ -166,7 +178,6 @@ def ideal_machine(
     >>> len(ideal_machine(4).devices)
     4
     """
-    if devices < 1:
-        raise InputError(f"a machine needs at least one device; got {devices}")
+    check_whole("devices", devices, 1)
     star = AlphaBetaStar(latency_s, bandwidth_bytes_per_s)
     return Machine("ideal", [device or IdealDevice()] * devices, star if devices > 1 else None)

@@ -59,6 +59,8 @@ DTYPE_BYTES: dict[str, float] = {
 DTYPES: tuple[str, ...] = tuple(DTYPE_BYTES)
 WIDTH: int = max(len(names) for names in DIMS.values())
 """Columns of `Graph.dims`; an op's unused columns hold 0."""
+LARGEST_DIM: int = 2**63 - 1
+"""What a column of `Graph.dims` can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +127,10 @@ def _check_amounts(op: Op) -> None:
         if not 0 <= value < np.inf:
             raise InputError(f"op '{op.label}': {name} must be finite and not negative; "
                              f"got {value}")  # fmt: skip
-    if any(size < 0 for size in op.dims):
-        raise InputError(f"op '{op.label}': sizes must not be negative; got {op.dims}")
+    for size in op.dims:
+        if not isinstance(size, (int, np.integer)) or not 0 <= size <= LARGEST_DIM:
+            raise InputError(f"op '{op.label}': sizes must be whole numbers from 0 to "
+                             f"{LARGEST_DIM:.2g}; got {size!r} in {op.dims}")  # fmt: skip
     if not 0 < op.density <= 1:
         raise InputError(f"op '{op.label}': density must lie in (0, 1]; got {op.density}")
 

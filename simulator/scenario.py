@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from simulator.errors import InputError, UnitError, UnknownNameError
+from simulator.formula import check_whole
 from simulator.units import dimension_of, parse_quantity
 
 Value: TypeAlias = "bool | int | float | str | tuple[Value, ...]"
@@ -75,8 +76,9 @@ workload.batch=8
     def __post_init__(self) -> None:
         for name in ("workload", "on", "plan"):
             _check_name(name, getattr(self, name))
-        _check_count("steps", self.steps, 1)
-        _check_count("seed", self.seed, 0)
+        for name, least in (("steps", 1), ("seed", 0)):
+            check_whole(name, getattr(self, name), least)
+            object.__setattr__(self, name, int(getattr(self, name)))
         values = {name: _parameter(name, self.parameters[name]) for name in sorted(self.parameters)}
         object.__setattr__(self, "parameters", values)
 
@@ -119,11 +121,6 @@ workload.batch=8
 def _check_name(what: str, value: object) -> None:
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{what}: expected a name, got {value!r}")
-
-
-def _check_count(what: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{what}: expected a whole number of at least {least}, got {value!r}")
 
 
 def _parameter(name: str, value: Value) -> Value:

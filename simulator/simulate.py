@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections import Counter
 
@@ -44,19 +45,21 @@ def simulate(
 
     Raises
     ------
-    InputError : steps below 1, or ranks where there is no device
+    InputError : arguments of other kinds, steps below 1, ranks where there is no device, or a
+        step that takes no time
     DoesNotFitError : a device needs more memory than it has
     ProgramError : the plan's program deadlocks, races or disagrees
     """
-    machine = on if isinstance(on, Machine) else Machine(on.name, (on,))
-    if seed < 0:
-        raise InputError(f"seed must not be negative; got {seed}")
+    machine = _machine(workload, on)
     job = Job.of(workload, steps=steps, seed=seed)
     placement = place(plan, machine)
     memory = peak_memory(workload)
     _check_memory(machine, placement, memory["total"], workload)
     outcome = execute(job, machine, plan, record=record)
     step_s = _step_time_s(outcome, steps)
+    if not step_s > 0:
+        raise InputError(f"workload '{workload.name}' takes no time on '{machine.name}' under plan "
+                         f"{type(plan).__name__}: there is nothing to predict")  # fmt: skip
     baseline, baseline_s = _baseline(workload, machine, placement)
     energy_j = outcome.energy.total_j
     step_energy_j = None if energy_j is None else energy_j / steps
@@ -81,7 +84,7 @@ def simulate(
         peak_power_w=_peak_power_w(machine, placement),
         interval=_interval(machine, placement, step_s),
         baseline=baseline,
-        baseline_throughput=workload.samples / baseline_s,
+        baseline_throughput=workload.samples / baseline_s if baseline_s else math.inf,
         timeline=outcome.timeline,
         bill=None if tariff is None else tariff.bill(step_s, step_energy_j),
         sources=_sources(machine, placement),
@@ -89,12 +92,27 @@ def simulate(
     )
 
 
+def _machine(workload: Workload, on: Machine | Device) -> Machine:
+    """Return the machine, once it is checked that both are what they must be."""
+    if not isinstance(workload, Workload):
+        raise InputError(f"workload: expected a Workload, got {workload!r}; find_workload gives "
+                         "one by its name")  # fmt: skip
+    if isinstance(on, Machine):
+        return on
+    if not isinstance(on, Device):
+        raise InputError(f"on: expected a Machine or a Device, got {on!r}; find_device gives one "
+                         "by its name")  # fmt: skip
+    return Machine(on.name, (on,))
+
+
 def _step_time_s(outcome: Outcome, steps: int) -> float:
-    """Return the median time between the ends of steps, the first one (warm-up) left out."""
-    ends = outcome.step_ends_s
-    if len(ends) < 2:
-        return outcome.time_s / steps
-    return statistics.median(b - a for a, b in itertools.pairwise(ends))
+    """Return the median time between the ends of steps, the first one (warm-up) left out.
+
+    Where most steps take no time, or do not recur, it is the mean.
+    """
+    lengths = [b - a for a, b in itertools.pairwise(outcome.step_ends_s)]
+    median = statistics.median(lengths) if lengths else 0.0
+    return median or outcome.time_s / steps
 
 
 def _check_memory(
@@ -118,7 +136,7 @@ def _baseline(workload: Workload, machine: Machine, placement: Placement) -> tup
     threads = placement.threads[0] if several else 1
     time_s = float(device.times_s(workload.graph, threads).sum())
     if several:
-        return f"one {device.name}, one rank of {threads} threads", time_s
+        return f"one {device.name}, one rank of {threads} thread{'s' * (threads > 1)}", time_s
     return f"one thread of {device.name}", time_s
 
 

@@ -72,9 +72,10 @@ class Study:
         """
         first = {name: axis[0] for name, axis in self.grid.items() if name not in self.values}
         values = {**first, **self.values}
-        for name, how in (("workload", "WORKLOAD"), ("on", "--on MACHINE")):
+        needed = (("workload", "workload", "WORKLOAD"), ("on", "machine", "--on MACHINE"))
+        for name, what, how in needed:
             if name not in values:
-                raise InputError(f"no {name} is named: give {how} or a scenario file with "
+                raise InputError(f"no {what} is named: give {how} or a scenario file with "
                                  f"'{name} = ...'")  # fmt: skip
         named: dict[str, Any] = {name: values[name] for name in FIELDS if name in values}
         dotted = {name: value for name, value in values.items() if name not in named}

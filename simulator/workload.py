@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import InputError, UnknownNameError
+from simulator.formula import check_whole
 from simulator.ops import Graph
 
 BUCKET_BYTES = 25 * 2**20
@@ -104,9 +105,9 @@ class Workload:
     unmodelled: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.samples > 0:
-            raise InputError(f"workload '{self.name}': samples per step must be positive; "
-                             f"got {self.samples}")  # fmt: skip
+        if not 0 < self.samples < np.inf:
+            raise InputError(f"workload '{self.name}': samples per step must be positive and "
+                             f"finite; got {self.samples}")  # fmt: skip
 
     @property
     def training(self) -> bool:
@@ -136,8 +137,8 @@ class Job:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"steps must be at least 1; got {self.steps}")
+        check_whole("steps", self.steps, 1)
+        check_whole("seed", self.seed, 0)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -294,6 +294,16 @@ def test_two_machines_are_compared(fine):
     assert "times as fast" in fine("predict", *MLP, "--against", "raspberry-pi-4")
 
 
+def test_two_settings_of_one_machine_are_compared(fine, refused):
+    words = ("predict", *MLP, "--threads", 4, "--against", "plan.threads=1")
+    found = json.loads(fine(*words, "-o", "json"))
+    assert 1 < found["value"] <= 4
+    assert found["against"]["set"] == {"plan.threads": 1}
+    assert "against" in fine(*words)
+    wrong = ("predict", *MLP, "--against", "plan.thread=1")
+    assert "did you mean 'threads'" in refused(1, *wrong)
+
+
 def test_the_length_of_a_job_gives_hours_and_money(fine):
     job = ("--set", "job.steps=1e6", "--set", "job.price_per_hour=3")
     metrics = json.loads(fine("predict", *MLP, *job, "-o", "json"))["metrics"]

@@ -110,6 +110,21 @@ def test_an_action_that_cannot_be_is_refused_each_time(call, message):
             call(RANK)
 
 
+@pytest.mark.parametrize(
+    ("make", "wrong", "message"),
+    [
+        (RANK.compute, "forward", "rank 1: expected a Work, such as the job names, got 'forward'"),
+        (RANK.compute, None, "expected a Work"),
+        (lambda b: RANK.send(b, to=0), "grad", "expected a Buffer, such as the job names, got 'gr"),
+        (RANK.recv, 4096, "expected a Buffer"),
+        (RANK.all_reduce, None, "expected a Buffer"),
+    ],
+)
+def test_only_works_are_computed_and_only_buffers_communicated(make, wrong, message):
+    with pytest.raises(InputError, match=message):
+        make(wrong)
+
+
 def test_unknown_collectives_and_reductions_are_named():
     with pytest.raises(UnknownNameError, match="did you mean 'all_reduce'"):
         RANK.collective("allreduce", X)

@@ -82,6 +82,13 @@ class Nowhere(Spread):
     program = Reduced.program
 
 
+class Placeless(Spread):
+    def place(self, machine):
+        return None
+
+    program = Reduced.program
+
+
 class Choosy(Spread):
     def place(self, machine):
         raise DoesNotFitError("needs exactly 7 devices")
@@ -126,6 +133,7 @@ def test_a_plan_that_keeps_the_contract_is_fine(plan, devices):
         (Endless(), "does its program end"),
         (Raising(), "its program raises KeyError: 'oops'"),
         (Nowhere(), "its place raises IndexError"),
+        (Placeless(), "Placeless.place must give a Placement; got None"),
         (WrongCopies(), "folded and whole runs differ"),
         (Impatient(), "its program raises TimeoutError: nothing came"),
         (Fickle(), "run twice, it does not do the same"),

@@ -1,6 +1,7 @@
 """Errors name what, got, where, and what would be right; each kind has its exit code."""
 
 import pickle
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,17 @@ def test_an_unknown_name_says_where_and_what_it_could_be():
     text = str(UnknownNameError("device", "h100", ["nvidia-h100"], "scenario.toml"))
     assert text == "unknown device 'h100' in scenario.toml; did you mean 'nvidia-h100'?"
     assert str(UnknownNameError("law", "x", [])) == "unknown law 'x'; known: none"
+
+
+def test_of_many_known_names_an_error_lists_some():
+    text = str(UnknownNameError("device", "zzz", [f"cpu-{i:03}" for i in range(100)]))
+    assert text.startswith("unknown device 'zzz'; known: cpu-000, cpu-001, ")
+    assert text.endswith("cpu-023 and 76 more")
+
+
+def test_what_is_no_text_is_an_unknown_name_too():
+    nothing: Any = None
+    assert str(UnknownNameError("dtype", nothing, ["int8"])) == "unknown dtype 'None'; known: int8"
 
 
 def test_a_file_error_names_file_and_key():

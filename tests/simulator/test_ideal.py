@@ -48,6 +48,23 @@ def test_a_device_takes_flops_over_speed_and_threads():
 
 
 def test_a_machine_has_at_least_one_device():
-    with pytest.raises(InputError, match="at least one device; got 0"):
+    with pytest.raises(InputError, match="devices: expected a whole number of at least 1, got 0"):
         ideal_machine(0)
     assert ideal_machine(1).network is None
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: IdealDevice(flops_per_s=0.0), "flops_per_s: expected a finite number above 0"),
+        (lambda: IdealDevice(flops_per_s=float("nan")), "flops_per_s"),
+        (lambda: IdealDevice(max_threads=0), "max_threads: expected a whole number of at least 1"),
+        (lambda: IdealDevice(power_w=-1.0), "power_w: expected a finite number of at least 0"),
+        (lambda: AlphaBetaStar(-1e-6, 1e9), "latency_s"),
+        (lambda: AlphaBetaStar(0.0, 0.0), "bandwidth_bytes_per_s: expected a finite number above"),
+        (lambda: ideal_machine(2, bandwidth_bytes_per_s=float("inf")), "bandwidth_bytes_per_s"),
+    ],
+)
+def test_impossible_devices_and_links_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()

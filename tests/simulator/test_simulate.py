@@ -1,20 +1,22 @@
 """A run says times, shares, energy and memory as the definitions in `simulator.run` state."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 from simulator.bill import Tariff
 from simulator.errors import DoesNotFitError, InputError, UnknownNameError
-from simulator.ideal import AlphaBetaStar, IdealDevice
+from simulator.ideal import AlphaBetaStar, IdealDevice, ideal_machine
 from simulator.ops import Graph, Op
 from simulator.protocols import Machine
 from simulator.run import need
 from simulator.simulate import simulate
-from simulator.workload import Gradient, Workload
+from simulator.workload import Buffer, Gradient, Workload
 from tests.simulator.devices import TwoResources
-from tests.simulator.plans import DataParallel
+from tests.simulator.plans import By, DataParallel
 from workloads.plans import Single, Threads
 
 
@@ -120,10 +122,81 @@ def test_a_device_without_a_memory_size_is_not_said_to_fit():
     assert not simulate(inference(), SmallDevice(1e9), Single()).notes
 
 
-@pytest.mark.parametrize(("steps", "seed"), [(0, 0), (-1, 0), (1, -1)])
-def test_impossible_steps_and_seeds_are_refused(steps, seed):
-    with pytest.raises(InputError):
-        simulate(inference(), IdealDevice(1e9), Single(), steps=steps, seed=seed)
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [({"steps": steps}, "steps") for steps in (0, -1, 2.5, math.nan, True, "3")]
+    + [({"seed": seed}, "seed") for seed in (-1, 0.5, math.nan, None)],
+)
+def test_impossible_steps_and_seeds_are_refused(wrong, name):
+    with pytest.raises(InputError, match=f"{name}: expected a whole number of at least"):
+        simulate(inference(), IdealDevice(1e9), Single(), **wrong)
+
+
+def test_steps_and_seeds_may_be_numpys():
+    numpys: dict[str, Any] = {"steps": np.int64(2), "seed": np.uint8(7)}
+    assert simulate(inference(), IdealDevice(1e9), Single(), **numpys).time_s == 2.0
+
+
+@pytest.mark.parametrize(
+    ("workload", "on", "message"),
+    [
+        ("resnet50", IdealDevice(), "workload: expected a Workload, got 'resnet50'; find_workload"),
+        (inference(), "raspberry-pi-4", "on: expected a Machine or a Device, got 'raspberry-pi-4'"),
+        (inference(), None, "on: expected a Machine or a Device, got None; find_device"),
+        (inference(), [IdealDevice()], "on: expected a Machine or a Device, got"),
+    ],
+)
+def test_what_is_no_workload_or_machine_is_refused(workload, on, message):
+    with pytest.raises(InputError, match=message):
+        simulate(workload, on, Single())
+
+
+@pytest.mark.parametrize("ops", [[], [gemm(0.0)]])
+def test_a_step_that_takes_no_time_cannot_be_predicted(ops):
+    nothing = Workload(name="nothing", parameters={}, graph=Graph.of(ops), samples=1)
+    with pytest.raises(InputError, match="'nothing' takes no time on 'ideal' under plan Single"):
+        simulate(nothing, IdealDevice(), Single())
+
+
+def test_beside_no_computing_there_is_no_speedup():
+    """A workload that only communicates: one device alone would be done at once."""
+
+    def program(rank, job):
+        yield rank.all_reduce(Buffer("b", 1e6))
+
+    idle = Workload(name="idle", parameters={}, graph=Graph.of([]), samples=1)
+    run = simulate(idle, ideal_machine(2), By(program))
+    assert run.communication_share == pytest.approx(1.0)
+    assert run.speedup == 0.0
+
+
+def test_a_rare_long_step_counts_by_the_mean():
+    """Most steps take no time at all, so that their median says nothing."""
+
+    def program(rank, job):
+        for step in range(job.steps):
+            yield rank.compute(job.step)
+            yield rank.sleep(1.0 if step == 2 else 0.0)
+
+    nothing = Workload(name="nothing", parameters={}, graph=Graph.of([]), samples=1)
+    assert simulate(nothing, ideal_machine(1), By(program), steps=5).step_time_s == 0.2
+
+
+def test_two_different_devices_are_compared_with_the_first():
+    fast, slow = IdealDevice(2e9, name="fast"), IdealDevice(1e9, name="slow")
+    machine = Machine("mixed", [fast, slow], AlphaBetaStar(0.0, 1e6))
+    run = simulate(training(1e6), machine, DataParallel(), steps=3)
+    # Both wait for the slow one (3 s forward and backward, 0.1 s update), then for the ring (1 s).
+    assert run.step_time_s == pytest.approx(3.1 + 1.0)
+    assert run.baseline == "one fast, one rank of 1 thread"
+    assert run.speedup == pytest.approx(2 * 1.55 / 4.1)
+    assert run.samples_per_step == 16
+
+
+def test_thousands_of_steps_take_as_long_as_one_each():
+    run = simulate(inference(), IdealDevice(1e9), Single(), steps=5000, record=False)
+    assert run.time_s == pytest.approx(5000.0, rel=1e-9)
+    assert run.step_time_s == pytest.approx(1.0, rel=1e-9)
 
 
 def test_more_threads_than_the_device_has_are_refused():

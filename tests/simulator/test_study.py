@@ -83,10 +83,15 @@ def test_a_name_on_the_grid_stands_at_its_first_value():
 
 
 @pytest.mark.parametrize(
-    ("values", "name"), [({}, "workload"), ({"workload": "mlp"}, "on"), ({"on": "a"}, "workload")]
+    ("values", "message"),
+    [
+        ({}, "no workload is named: give WORKLOAD or"),
+        ({"workload": "mlp"}, "no machine is named: give --on MACHINE or"),
+        ({"on": "a"}, "no workload is named"),
+    ],
 )
-def test_a_study_without_workload_or_machine_says_which_flag_is_missing(values, name):
-    with pytest.raises(InputError, match=f"no {name} is named: give"):
+def test_a_study_without_workload_or_machine_says_which_flag_is_missing(values, message):
+    with pytest.raises(InputError, match=message):
         Study(values=values).scenario()
 
 

@@ -58,7 +58,7 @@ def test_an_unknown_work_is_named_with_the_nearest():
 
 
 def test_impossible_sizes_are_refused():
-    with pytest.raises(InputError, match="steps must be at least 1"):
+    with pytest.raises(InputError, match="steps: expected a whole number of at least 1, got 0"):
         Job.of(training(), steps=0)
     with pytest.raises(InputError, match="bucket_bytes must be positive"):
         Job.of(training(), bucket_bytes=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -608,6 +609,16 @@ def test_a_plan_needs_all_its_methods(missing):
         execute(job(), ideal_machine(1), Lacking())
 
 
+DEVICES: Any = [0.5]
+THREADS: Any = [1.5]
+
+
+def test_a_class_is_no_plan():
+    plan: Any = DataParallel
+    with pytest.raises(InputError, match=r"got the class DataParallel; DataParallel\(\) makes one"):
+        execute(job(), ideal_machine(1), plan)
+
+
 @pytest.mark.parametrize(
     ("placement", "message"),
     [
@@ -615,6 +626,8 @@ def test_a_plan_needs_all_its_methods(missing):
         (Placement([-1], [1]), "rank 0 is placed on device -1"),
         (Placement([0], [2]), "rank 0 wants 2 threads on a device with 1: 'ideal'"),
         (Placement([0], [0]), "rank 0 wants 0 threads"),
+        (Placement([0], THREADS), "rank 0 wants 1.5 threads"),
+        (Placement(DEVICES, [1]), "rank 0 is placed on device 0.5"),
         ([0, 1], "must give a Placement"),
     ],
 )
@@ -626,8 +639,9 @@ def test_ranks_are_placed_only_where_there_is_a_place(placement, message):
     def program(rank, _):
         yield rank.sleep(1.0)
 
+    devices = [IdealDevice(), IdealDevice()]
     with pytest.raises(InputError, match=message):
-        execute(job(), ideal_machine(2), Somewhere(program))
+        execute(job(), Machine("ideal", devices), Somewhere(program))
 
 
 @pytest.mark.parametrize("action", ["send", "all_reduce"])
