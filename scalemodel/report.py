@@ -174,8 +174,11 @@ def ratio_table(ratio: Ratio, first: Predicted, second: Predicted, plain: bool =
     runs = (first.run, second.run)
     rows = [[name, *(shown(name, run.metric(name)) for run in runs)] for name in METRICS]
     rows.append(["ratio", ratio.value if plain else f"{ratio.value:.4g}", 1 if plain else "1"])
-    title = f"{first.scenario} against {second.scenario.on}: {ratio}"
-    return Table(["metric", first.scenario.on, second.scenario.on], rows, title)
+    title = f"{first.scenario} against {second.scenario}: {ratio}"
+    names = [first.scenario.on, second.scenario.on]
+    if names[0] == names[1]:
+        names = ["this", "against"]
+    return Table(["metric", *names], rows, title)
 
 
 # --- predicted against measured ------------------------------------------------------------------

@@ -12,7 +12,7 @@ from scalemodel.output import Output, emit
 from simulator.bounds import check_bounds
 from simulator.errors import InputError
 from simulator.run import Run
-from simulator.scenario import Scenario
+from simulator.scenario import Scenario, Value, parse_setting
 from simulator.study import Study
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ EXAMPLES = """
   scalemodel predict mlp --on this-machine --set workload.batch=256 -o json
   scalemodel predict --scenario mine.toml --assert 'step_time_s<=100 ms'
   scalemodel predict resnet50 --on amd-epyc-7742 --against raspberry-pi-4
+  scalemodel predict resnet50 --on this-machine --threads 2 --against plan.threads=1
   scalemodel predict resnet50 --on this-machine --grid plan.threads=1..4 --minimize step_time_s
 """
 
@@ -36,9 +37,13 @@ def predict(
     asked: Asked,
     demanded: Demanded,
     against: Annotated[
-        str | None,
-        Option(metavar="MACHINE", help="another machine: how many times as fast, and how sure"),
-    ] = None,
+        list[str],
+        Option(
+            metavar="MACHINE",
+            help="another machine, or NAME=VALUE on the same: how many times as fast, and how "
+            "sure; may be repeated",
+        ),
+    ] = [],  # noqa: B006
     explain: Annotated[bool, Option("--explain", help="say what binds, and for how long")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -51,15 +56,15 @@ def predict(
     if study.grid:
         from scalemodel.commands.sweep import run_sweep
 
-        if against is not None or explain:
+        if against or explain:
             raise InputError("--grid asks for many points; --against and --explain for one")
         run_sweep(asked, study, None, output)
         return
     if study.minimize is not None:
         raise InputError(f"--minimize {study.minimize} needs --grid: the points to choose from")
     scenario, run = predicted(asked, study)
-    if against is not None:
-        other = scenario.changed({"on": against})
+    if against:
+        other = scenario.changed(dict(_change(text) for text in against))
         first = report.Predicted(scenario, run)
         _print_ratio(first, report.Predicted(other, predicted_run(asked, other)), output)
     else:
@@ -68,6 +73,11 @@ def predict(
         emit(output, report.with_explanation(shown, explanation),
              report.document(run, scenario, explanation))  # fmt: skip
     check_bounds(run.metric, study.bounds)
+
+
+def _change(text: str) -> tuple[str, Value]:
+    """Return what "NAME=VALUE" or the name of a machine changes."""
+    return parse_setting(text, "--against") if "=" in text else ("on", text)
 
 
 def predicted(asked: Asked, study: Study) -> tuple[Scenario, Run]:
