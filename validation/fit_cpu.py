@@ -31,8 +31,9 @@ ENOUGH = 8
 """Timings below which a family is not fitted by itself."""
 MOST = 400
 """Timings of a family that are used at most; more of them take time and tell little."""
-WHOLE_WEIGHT_S = 3e-5
-"""Time from which on an op counts fully: shorter ones are mostly overhead, which others share."""
+WEIGHT_S = 3e-5
+MOST_WEIGHT, LEAST_WEIGHT = 30.0, 0.1
+"""An op counts by the root of its time over `WEIGHT_S`, within bounds: long ones make a step."""
 CLOCK_S = 5e-7
 """Added to times before their logarithm is taken: what the clock can tell apart."""
 START = {"dispatch": 3e-6, "far": 3e-6, "exposure": 0.7, "half": 8.0}
@@ -217,7 +218,7 @@ def _thinned(rows: _Rows, rng: np.random.Generator) -> _Rows:
 
 
 def _weight(time: FloatArray) -> FloatArray:
-    weight: FloatArray = np.sqrt(np.clip(time / WHOLE_WEIGHT_S, 0.1, 3.0))
+    weight: FloatArray = np.sqrt(np.clip(time / WEIGHT_S, LEAST_WEIGHT, MOST_WEIGHT))
     return weight
 
 
