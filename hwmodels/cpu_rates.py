@@ -8,18 +8,18 @@ clock. Without any calibration only the datasheet is left, which is too fast by 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from hwmodels.cpu_cost import CpuRates, FamilyRate, Level
-from hwmodels.cpu_forms import FLOP_KINDS
+from hwmodels.cpu_forms import FLOP_KINDS, FORMS
 from hwmodels.schema import Value
 from hwmodels.spec import Calibration, Number, Spec
-from simulator.errors import InputError, UnknownNameError
-from simulator.ops import DTYPES, KINDS
+from simulator.errors import FileError, InputError, UnknownNameError
+from simulator.ops import DTYPES, KINDS, PHASES
 
 RESOURCES = ("arithmetic", "cache.bandwidth", "memory.bandwidth", "dispatch")
 """What can bind a graph on a CPU; no two of them speed up the same thing."""
@@ -53,20 +53,34 @@ def rates_of(calibration: Calibration) -> CpuRates:
 
     Raises
     ------
-    InputError : a number that no CPU has, or one that is missing; `UnknownNameError` if the former
+    InputError : a number that no CPU has, or one that is missing or impossible; `UnknownNameError`
+        if the former
     """
     tree = _tree(calibration.numbers)
+    family, level = tree.pop("family", {}), tree.pop("level", {})
+    single = _checked(CpuRates, tree, "")
     families = {
-        (family, dtype): _checked(FamilyRate, numbers, f"family.{family}.{dtype}.")
-        for family, dtypes in _tables(tree.pop("family", {}), "family")
-        for dtype, numbers in _tables(dtypes, f"family.{family}")
+        (name, dtype): FamilyRate(**_checked(FamilyRate, numbers, f"family.{name}.{dtype}."))
+        for name, dtypes in _tables(family, "family")
+        for dtype, numbers in _tables(dtypes, f"family.{name}")
     }
-    levels = [
-        _checked(Level, {"name": name, "capacity_bytes": np.inf, **numbers}, f"level.{place}.")
-        for place, level in sorted(_tables(tree.pop("level", {}), "level"))
-        for name, numbers in _tables(level, f"level.{place}")
-    ]
-    return _checked(CpuRates, {**tree, "families": families, "levels": tuple(levels)}, "")
+    levels = tuple(_levels(level))
+    for what, found in (("family", families), ("level", levels)):
+        if not found:
+            raise InputError(f"calibrated number '{what}. ...' is missing (cut off?)")
+    return CpuRates(families=families, levels=levels, **single)
+
+
+def _levels(table: object) -> Iterable[Level]:
+    """Give the levels, nearest first; they stand under their place, 0 is the nearest."""
+    places = dict(_tables(table, "level"))
+    for place in places:
+        if not place.isdecimal():
+            raise UnknownNameError("calibrated number", f"level.{place}", ["level.0"])
+    for place in sorted(places, key=int):
+        for name, numbers in _tables(places[place], f"level.{place}"):
+            known = {"capacity_bytes": np.inf, **numbers}
+            yield Level(name=name, **_checked(Level, known, f"level.{place}.{name}."))
 
 
 def _tree(flat: Mapping[str, Number]) -> dict[str, Any]:
@@ -91,20 +105,42 @@ def _tables(table: object, where: str) -> Iterable[tuple[str, Mapping[str, Any]]
         yield name, inside
 
 
-Stored = TypeVar("Stored", CpuRates, FamilyRate, Level)
+_APART = ("families", "levels", "name")
+"""Fields of the classes that are not numbers, or are stored under names of their own."""
+
+_POSITIVE = ("rate_per_s", "capacity_bytes", "bandwidth_bytes_per_s", "shared_bytes_per_s")
+_INSIDE: Mapping[str, Sequence[str]] = {
+    "half": sorted({size for form in FORMS.values() for size in form.sizes}),
+    "framework_s": PHASES,
+}
+"""What the tables among the numbers may hold."""
 
 
-def _checked(kind: type[Stored], numbers: Mapping[str, Any], where: str) -> Stored:
-    """Return the numbers as what they are stored from; a share is at most 1."""
-    known = {one.name: one for one in fields(kind)}
-    for name in numbers:
-        if name not in known:
-            raise UnknownNameError("calibrated number", where + name, [where + k for k in known])
+def _checked(
+    kind: type[CpuRates | FamilyRate | Level], numbers: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """Return the numbers of a class, known, complete and possible; a share is at most 1."""
+    known = {one.name: one for one in fields(kind) if one.name not in _APART}
+    _check_names(numbers, known, where)
     for name, one in known.items():
         if one.default is MISSING and one.default_factory is MISSING and name not in numbers:
             raise InputError(f"calibrated number '{where}{name}' is missing")
+    for name, value in numbers.items():
+        if isinstance(value, dict) != (name in _INSIDE):
+            what = "a table" if name in _INSIDE else "a number"
+            raise InputError(f"calibrated number '{where}{name}': expected {what}, got {value!r}")
+        if name in _INSIDE:
+            _check_names(value, _INSIDE[name], f"{where}{name}.")
+        if name in _POSITIVE and not value > 0:
+            raise InputError(f"calibrated number '{where}{name}': expected more than 0")
     shares = {name: min(numbers[name], 1.0) for name in ("parallel",) if name in numbers}
-    return kind(**{**numbers, **shares})
+    return {**numbers, **shares}
+
+
+def _check_names(numbers: Iterable[str], known: Iterable[str], where: str) -> None:
+    for name in numbers:
+        if name not in known:
+            raise UnknownNameError("calibrated number", where + name, [where + k for k in known])
 
 
 def rates_for(spec: Spec) -> CpuRates:
@@ -112,12 +148,17 @@ def rates_for(spec: Spec) -> CpuRates:
 
     Raises
     ------
-    InputError : the calibration is not of a CPU
+    FileError : the calibration is not of a CPU
     """
     calibration = spec.calibration
     if calibration is None:
         return datasheet_rates(spec)
-    rates = scaled_rates(rates_of(calibration), spec.values, calibration.reference)
+    try:
+        stored = rates_of(calibration)
+    except InputError as error:
+        device = calibration.reference_name or spec.name
+        raise FileError(f"device '{device}'", str(error), "calibration.numbers") from None
+    rates = scaled_rates(stored, spec.values, calibration.reference)
     return _with_own_memory(rates, spec) if calibration.is_borrowed else rates
 
 

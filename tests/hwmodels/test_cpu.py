@@ -19,7 +19,7 @@ from hwmodels.cpu_rates import (
 )
 from hwmodels.multicore import Cores
 from hwmodels.spec import Calibration, Number
-from simulator.errors import InputError, UnknownNameError
+from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.protocols import Calibrated, Device
 from tests.hwmodels.machines import FIELDS, GRAPHS, cpu, graph, product, rates, spec
 
@@ -211,6 +211,37 @@ def test_a_number_that_is_missing_or_misplaced_is_an_error():
         rates_of(Calibration(numbers={"family.gemm.float32": Number(1.0)}, data="1", date="2026"))
     with pytest.raises(InputError, match=r"'fork_s\.x' lies inside another number"):
         rates_of(with_numbers(fork_s__x=1.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("family__gemm__float32__rate_per_s", 0.0, "rate_per_s': expected more than 0"),
+        ("level__1__DRAM__bandwidth_bytes_per_s", 0.0, "bandwidth_bytes_per_s': expected more"),
+        ("family__gemm__float32__half", 1.0, "half': expected a table, got 1.0"),
+        ("family__gemm__float32__half__kk", 1.0, r"half\.kk'; did you mean .*half\.k'"),
+        ("framework_s", 1.0, "'framework_s': expected a table, got 1.0"),
+        ("framework_s__foward", 1.0, r"did you mean 'framework_s\.forward'"),
+        ("level__near__L1__bandwidth_bytes_per_s", 1.0, r"'level\.near'; did you mean 'level\.0'"),
+        ("families__gemm__float32__rate_per_s", 1.0, "unknown calibrated number 'families'"),
+    ],
+)
+def test_a_number_that_is_impossible_or_out_of_place_is_an_error(name, value, message):
+    with pytest.raises(InputError, match=message):
+        rates_of(with_numbers(**{name: value}))
+
+
+@pytest.mark.parametrize("lost", ["family", "level"])
+def test_a_calibration_that_was_cut_off_is_an_error(lost):
+    left = {n: number for n, number in with_numbers().numbers.items() if not n.startswith(lost)}
+    with pytest.raises(InputError, match=rf"'{lost}\. \.\.\.' is missing \(cut off\?\)"):
+        rates_of(Calibration(numbers=left, data="12", date="2026-01-31"))
+
+
+def test_the_error_of_a_calibration_names_the_device():
+    broken = replace(with_numbers(fork_ss=1.0), reference_name="mine")
+    with pytest.raises(FileError, match=r"device 'mine': calibration\.numbers: unknown calibrated"):
+        cpu_of(spec().replaced(calibration=broken))
 
 
 def test_a_share_that_is_drawn_above_one_is_one():
