@@ -53,7 +53,7 @@ def _run(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = getattr(error, "lineno", None) or _line_of(error, path)
         raise FileError(path, f"{type(error).__name__}: {error}", f"line {line}") from error
     return module

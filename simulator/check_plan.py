@@ -66,7 +66,7 @@ def check_plan(plan: Plan, devices: int) -> Verdict:
         plan.place(machine)
     except (InputError, DoesNotFitError) as error:
         return Verdict(devices, "not for so many", str(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Verdict(devices, "broken", _raised("place", error))
     try:
         place(plan, machine)
@@ -74,7 +74,7 @@ def check_plan(plan: Plan, devices: int) -> Verdict:
         why = _difference(bounded, machine) or _difference(bounded, _with_straggler(machine))
     except (ProgramError, InputError) as error:
         why = str(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         why = _raised("program", error)
     return Verdict(devices, "broken", why) if why else Verdict(devices, "fine")
 

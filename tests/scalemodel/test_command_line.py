@@ -670,6 +670,7 @@ def test_a_plan_that_breaks_the_contract_exits_with_1_and_says_why(run, own_plan
         ("plan = 3", "int lacks the method place"),
         ("def f(:", "line 1: SyntaxError"),
         ("x = 1\n1 / 0", "line 2: ZeroDivisionError"),
+        ("import sys\nsys.exit(0)", "line 2: SystemExit: 0"),
     ],
 )
 def test_a_file_that_defines_no_plan_is_bad_input(refused, own_plan, text, message):

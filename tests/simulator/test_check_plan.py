@@ -75,6 +75,12 @@ class Raising(Spread):
         raise KeyError("oops")
 
 
+class Leaving(Spread):
+    def program(self, rank, job):
+        yield rank.compute(job.gradient)
+        raise SystemExit(0)
+
+
 class Nowhere(Spread):
     def place(self, machine):
         return machine.devices[10]
@@ -132,6 +138,7 @@ def test_a_plan_that_keeps_the_contract_is_fine(plan, devices):
         (Lossy(), "grad"),
         (Endless(), "does its program end"),
         (Raising(), "its program raises KeyError: 'oops'"),
+        (Leaving(), "its program raises SystemExit: 0"),
         (Nowhere(), "its place raises IndexError"),
         (Placeless(), "Placeless.place must give a Placement; got None"),
         (WrongCopies(), "folded and whole runs differ"),
