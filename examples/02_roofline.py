@@ -2,8 +2,8 @@
 
 By the roofline an op takes the longer of two times: its arithmetic at the peak rate, or its bytes
 at the memory's bandwidth. Which one, its intensity tells: FLOP per byte. Peak and bandwidth stand
-on a datasheet. What kernels reach of them differs by kind of op; the prediction knows it from
-measurements.
+on a datasheet. What a kernel makes of them depends on its kind and sizes, and the prediction knows
+it from measurements. A ratio above 1 is what the kernel loses; below 1, operands were in a cache.
 
     python 02_roofline.py                   all from the catalog: nothing is measured here
     python 02_roofline.py --plot FILE.png   draw the ops below the roof as well
@@ -26,8 +26,8 @@ plot = flags.parse_args().plot
 
 # What runs where; for others see `scalemodel list workloads` and `scalemodel list devices`.
 THREADS = 16
-cpu = sm.device("intel-xeon-platinum-8488c")
-step = sm.mobilenet_v2(batch=8)
+cpu = sm.device("amd-ryzen-7950x")
+step = sm.resnet50(batch=8)
 graph = step.graph
 
 # The roof is made of two numbers.

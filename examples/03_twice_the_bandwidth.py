@@ -11,7 +11,7 @@ import pandas as pd
 
 import scalemodel as sm
 
-CPU, THREADS = "intel-xeon-platinum-8488c", 16
+CPU, THREADS = "amd-ryzen-7950x", 16
 ASKED = {
     "GPT-2 writes a token": ("gpt2-small", {"workload.sequence": 1}),
     "GPT-2 reads 1024 tokens": ("gpt2-small", {"workload.sequence": 1024}),
@@ -22,7 +22,7 @@ ASKED = {
     "MobileNetV2, 64 images": ("mobilenet_v2", {"workload.batch": 64}),
     "logistic regression": ("logistic-regression", {}),
 }
-FIELD = "memory.bandwidth_bytes_per_s"
+FIELD, RESOURCE = "memory.bandwidth_bytes_per_s", "memory.bandwidth"
 own = sm.device(CPU).spec.known(FIELD)
 
 rows = {}
@@ -34,7 +34,7 @@ for title, (workload, parameters) in ASKED.items():
     once_s, twice_s, endless_s = points["step_time_s"]
     # What binds is found by predicting again with a little more of each resource.
     why = sm.explain(sm.predict(base))
-    waits = next(one.elasticity for one in why.resources if one.name == "memory.bandwidth")
+    waits = next(one.elasticity for one in why.resources if one.name == RESOURCE)
     rows[title] = {
         "step ms": 1e3 * once_s,
         "x2": once_s / twice_s,
@@ -45,9 +45,10 @@ for title, (workload, parameters) in ASKED.items():
     }
 
 table = pd.DataFrame.from_dict(rows, orient="index").sort_values("x2", ascending=False)
-print(f"""{THREADS} threads of {CPU}: how many times as fast with x times its {own / 1e9:.0f} GB/s
+print(f"""{THREADS} threads of {CPU}: how many times as fast with x times {FIELD}
 
 {table.to_string(float_format="{:.2f}".format)}
 
-binds: what the step time follows most. waits: share of the time that follows the memory.
-Amdahl x2: what Amdahl's law makes of that share; where x2 is less, something else took over.""")
+binds: what the step time follows most. waits: share of the time that follows {RESOURCE}.
+Amdahl x2: what Amdahl's law makes of that share, if it is all for the field to shorten. Where x2 is
+less, something else is reached on the way: a single core draws no more from a wider memory.""")
