@@ -1,0 +1,129 @@
+"""Measure whole workloads in torch on this machine, and compare them with what was predicted.
+
+Cases are the time of a step on one and on two threads, and the speedup from one to two. Nothing is
+fitted on them: the calibration of this machine times random programs (`validation.calibrate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from hwmodels.this_machine import NAME as THIS_MACHINE
+from simulator.run import Run
+from simulator.scenario import Scenario, Value
+from validation.cases import Case
+from validation.predict import predict
+from validation.suite import Answer, Calibration, Prediction, Skip, Suite
+from validation.suites.torch_cpu.baselines import BASELINES
+from validation.suites.torch_cpu.workloads import SUBJECTS, Subject
+
+TEAM = 2
+"""Threads of the cases on more than one."""
+
+
+def measure(say: Callable[[str], None]) -> Sequence[Case]:
+    """Measure every subject on this machine; takes about two minutes."""
+    from hwmodels.this_machine import this_machine
+
+    threads = (1, TEAM) if this_machine().max_threads >= TEAM else (1,)
+    cases: list[Case] = []
+    for number, subject in enumerate(SUBJECTS, start=1):
+        say(f"measuring {number} of {len(SUBJECTS)}: {subject.name}")
+        cases += _measured(subject, threads)
+    return cases
+
+
+def _measured(subject: Subject, threads: Sequence[int]) -> Iterator[Case]:
+    from validation.measure import Effort
+    from validation.torch_measure import measure_workload
+    from workloads.registry import find_workload
+
+    workload = find_workload(subject.name, **subject.parameters)
+    times: dict[int, float] = {}
+    for count in threads:
+        taken = measure_workload(workload, count, effort=Effort(budget_s=1.0))
+        source = f"{taken.machine.machine}, {taken.machine.build}, {taken.clock}"
+        times[count] = taken.time_s
+        yield _case(subject, count, "step_time_s", taken.time_s, source)
+        if count > 1:
+            yield _case(subject, count, "speedup", times[1] / taken.time_s, source)
+
+
+def _case(subject: Subject, threads: int, metric: str, measured: float, source: str) -> Case:
+    return Case(
+        suite=SUITE.name,
+        group=subject.family,
+        settings={
+            "workload": subject.name,
+            **{f"workload.{name}": _plain(value) for name, value in subject.parameters.items()},
+            "on": THIS_MACHINE,
+            "plan": "threads",
+            "plan.threads": float(threads),
+        },
+        metric=metric,
+        measured=measured,
+        unit="s" if metric == "step_time_s" else "1",
+        source=source,
+        licence="own",
+    )
+
+
+def _plain(value: object) -> str | float:
+    """Return a parameter as a case file keeps it."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def scenario_of(case: Case, threads: int | None = None) -> Scenario:
+    """Return the scenario of a case, on other threads where told so."""
+    given = {name: _value(value) for name, value in case.settings.items()}
+    dotted = {name: value for name, value in given.items() if "." in name}
+    if threads is not None:
+        dotted["plan.threads"] = threads
+    return Scenario(workload=case.text("workload"), on=case.text("on"), plan=case.text("plan"),
+                    parameters=dotted)  # fmt: skip
+
+
+def _value(value: str | float) -> Value:
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    return value == "true" if value in ("true", "false") else value
+
+
+def predicted(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:
+    """Predict the cases by the calibration of this machine."""
+    return [_predicted(case) for case in cases]
+
+
+def _predicted(case: Case) -> Answer:
+    run = predict(scenario_of(case))
+    if case.metric == "step_time_s":
+        low, high = run.interval or (None, None)
+        return Prediction(run.step_time_s, low, high)
+    if case.metric == "speedup":
+        return Prediction(_speedup(run))
+    return Skip(f"metric {case.metric} is not predicted")
+
+
+def _speedup(run: Run) -> float:
+    return run.speedup
+
+
+def groups(case: Case) -> Sequence[str]:
+    """Return the groups of a case: by metric and threads, and by family on one thread."""
+    threads = int(case.number("plan.threads"))
+    if case.metric == "speedup":
+        return (f"speedup 1 to {threads}",)
+    several = (f"{threads} threads",)
+    return ("1 thread", f"1 thread, {case.group}") if threads == 1 else several
+
+
+SUITE = Suite(
+    name="torch-cpu",
+    summary="whole workloads in torch on this machine, on one and two threads",
+    predict=predicted,
+    baselines=BASELINES,
+    measure=measure,
+    groups=groups,
+)
