@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -173,10 +174,9 @@ def op_costs(graph: Graph, rates: CpuRates, threads: int = 1) -> OpCost:
     numbers = _numbers(features, rates)[features.family]
     rate, dispatch, far_dispatch, exposure, weight_exposure, parallel = numbers[:, :SCALARS].T
     shape = np.prod(1.0 + numbers[:, SCALARS:] / features.sizes, axis=1)
-    data, weights = traffic_bytes(traffic, rates.levels, len(graph))
+    data, weights, far = _split(graph, traffic, rates.levels)
     one = np.array([level.bandwidth_bytes_per_s for level in rates.levels])
     framework = np.array([rates.framework_s.get(phase, 0.0) for phase in PHASES])
-    far = far_shares(traffic, rates.levels)
     passes = np.where(exposure > 0, exposure, 1.0)
     weight_passes = np.where(weight_exposure > 0, weight_exposure, 1.0)
     return OpCost(
@@ -187,6 +187,20 @@ def op_costs(graph: Graph, rates: CpuRates, threads: int = 1) -> OpCost:
         traffic_bytes=data * passes[:, None] + weights * weight_passes[:, None],
         team=features.team,
     )
+
+
+_Capacities: TypeAlias = tuple[tuple[str, float], ...]
+_SPLITS: WeakKeyDictionary[Graph, tuple[_Capacities, tuple[FloatArray, ...]]] = WeakKeyDictionary()
+
+
+def _split(graph: Graph, traffic: Traffic, levels: tuple[Level, ...]) -> tuple[FloatArray, ...]:
+    """Return `traffic_bytes` and `far_shares`; kept while only bandwidths change (what-ifs)."""
+    key = tuple((level.name, level.capacity_bytes) for level in levels)
+    kept = _SPLITS.get(graph)
+    if kept is None or kept[0] != key:
+        found = (*traffic_bytes(traffic, levels, len(graph)), far_shares(traffic, levels))
+        kept = _SPLITS[graph] = (key, found)
+    return kept[1]
 
 
 def _numbers(features: Features, rates: CpuRates) -> FloatArray:

@@ -9,6 +9,7 @@ that was given back last, as allocators do. Distances say nothing of a device; t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -56,8 +57,20 @@ def traffic_of(graph: Graph) -> Traffic:
     """
     found = _FOUND.get(graph)
     if found is None:
-        found = _FOUND[graph] = _traffic(graph)
+        found = _traffic(graph) if not graph.parts else _joined(graph.parts)
+        _FOUND[graph] = found
     return found
+
+
+def _joined(parts: Sequence[Graph]) -> Traffic:
+    """Return the accesses of graphs that were joined; each is a step by itself."""
+    found = [traffic_of(part) for part in parts]
+    first = np.cumsum([0, *(len(part) for part in parts)])
+    columns = ("nbytes", "distance_bytes", "weight", "code_distance_bytes", "fresh_bytes")
+    return Traffic(
+        op=np.concatenate([one.op + at for one, at in zip(found, first, strict=False)]),
+        **{name: np.concatenate([getattr(one, name) for one in found]) for name in columns},
+    )
 
 
 def _traffic(graph: Graph) -> Traffic:

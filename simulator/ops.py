@@ -153,6 +153,7 @@ class Graph:
     dep_start : int array (n + 1,); op i waits for `dep[dep_start[i]:dep_start[i + 1]]`
     dep : int array (e,); indices of earlier ops
     dep_bytes : float array (e,); bytes that the op reads of that earlier op's result
+    parts : where graphs were joined, these; what depends on a whole step is that of each part
     """
 
     kind: IntArray
@@ -170,6 +171,7 @@ class Graph:
     dep_start: IntArray
     dep: IntArray
     dep_bytes: FloatArray
+    parts: tuple[Graph, ...] = ()
 
     @classmethod
     def of(
@@ -252,7 +254,7 @@ class Graph:
 
     @classmethod
     def joined(cls, graphs: Sequence[Graph]) -> Graph:
-        """Return the graph of the ops of all graphs, one graph after the other.
+        """Return the graph of the ops of all graphs, one graph after the other, as its parts.
 
         >>> two = Graph.of([Op(kind="copy", dims=(1,)), Op(kind="sort", dims=(1, 1))])
         >>> Graph.joined([two, two]).deps_of(3)
@@ -271,6 +273,7 @@ class Graph:
             names=names,
             dep_start=np.concatenate([*starts, edges[-1:]]),
             dep=np.concatenate([g.dep + at for g, at in zip(graphs, first, strict=False)]),
+            parts=tuple(graphs),
         )
 
     def select(self, mask: BoolArray) -> Graph:
@@ -285,6 +288,7 @@ class Graph:
             **{a: getattr(self, a)[keep] for a in ("kind", "name", "dtype", "phase", "dims")},
             **{a: getattr(self, a)[keep] for a in _AMOUNTS},
             names=self.names,
+            parts=(),
             dep_start=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
             dep=place[self.dep[inside]],
             dep_bytes=self.dep_bytes[inside],

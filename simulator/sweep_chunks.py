@@ -38,6 +38,8 @@ _MISTAKES = (UnknownNameError, UnitError, FileError)
 CHUNK_S = 0.5
 """A chunk shall take about this long: rarely enough to be cheap, often enough to show progress."""
 LARGEST_CHUNK = 4096
+MOST_GROWTH = 8.0
+"""A chunk has at most so many times the points of the one before: the first tells little."""
 POOL_AFTER_S = 4.0
 """A pool of processes starts when at least so much is left to do; starting it takes a second."""
 
@@ -115,7 +117,8 @@ class InProcess:
             taken = time.perf_counter() - begin
             yield dict(zip(part, rows, strict=True))
             done, self.point_s = done + len(part), taken / len(part)
-            size = min(2 * size, LARGEST_CHUNK) if taken < CHUNK_S / 2 else size
+            growth = min(CHUNK_S / max(taken, 1e-9), MOST_GROWTH)
+            size = min(max(size, int(growth * size)), LARGEST_CHUNK)
             if self._much_is_left(len(left) - done, taken) and _can_be_sent(task.evaluate):
                 yield from self._in_pool(task, left[done:])
                 return

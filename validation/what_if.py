@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from hwmodels.devices import with_fields
 from simulator.bill import Tariff
 from simulator.errors import ScalemodelError
 from simulator.memory import peak_memory
@@ -24,7 +25,6 @@ from simulator.sweep_chunks import run_row
 from simulator.sweep_store import Row
 from simulator.workload import Workload
 from validation.predict import (
-    device_of,
     named_device,
     plan_of,
     predict,
@@ -40,55 +40,6 @@ class ClosedForm(Device, Calibrated, Protocol):
 
     def energy_by_op_j(self, graph: Graph, threads: int) -> Mapping[str, FloatArray | None]:
         """Return what each op (n,) uses when the graph runs alone, joules by component."""
-
-
-@dataclass(frozen=True)
-class WhatIf:
-    """Evaluate scenarios for a sweep.
-
-    Parameters
-    ----------
-    plan : used in place of the ones that scenarios name; None: theirs
-    """
-
-    plan: Plan | None = None
-
-    def __call__(self, scenario: Scenario) -> Run:
-        """Return the run of one scenario, simulated by events."""
-        return predict(scenario, plan=self.plan)
-
-    def many(self, scenarios: Sequence[Scenario]) -> list[Row | ScalemodelError]:
-        """Return for each scenario its figures, or the error that one by one would raise."""
-        joined = Joined()
-        answers: dict[int, Row | ScalemodelError] = {}
-        # A device after the other: each keeps what it knows of a graph only as long as needed.
-        for indices in _by_device(scenarios).values():
-            alone = [self._alone(scenarios[i]) for i in indices]
-            device = _device(scenarios[indices[0]])
-            if isinstance(device, ClosedForm):
-                answers |= _in_closed_form(device, zip(indices, alone, strict=True), joined)
-        left = [index for index in range(len(scenarios)) if index not in answers]
-        answers |= {index: self._by_events(scenarios[index]) for index in left}
-        return [answers[index] for index in range(len(scenarios))]
-
-    def _alone(self, scenario: Scenario) -> _Alone | None:
-        """Return what one rank does alone; None where events (or an error) are needed."""
-        try:
-            plan = plan_of(scenario) if self.plan is None else self.plan
-            threads = _threads_alone(plan)
-            if threads is None:
-                return None
-            workload = workload_of(scenario.workload, scenario.under("workload"))
-            tariff = tariff_of(scenario, workload)
-        except ScalemodelError:
-            return None
-        return _Alone(workload, threads, scenario.steps, tariff)
-
-    def _by_events(self, scenario: Scenario) -> Row | ScalemodelError:
-        try:
-            return run_row(self(scenario))
-        except ScalemodelError as error:
-            return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +115,22 @@ def _by_device(scenarios: Sequence[Scenario]) -> dict[tuple[object, ...], list[i
     return groups
 
 
-def _device(scenario: Scenario) -> Device | None:
-    try:
-        return device_of(scenario)
-    except ScalemodelError:
-        return None
+class Found:
+    """Find devices by name, each once, and change their fields."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, Device] = {}
+
+    def device(self, scenario: Scenario) -> Device | None:
+        """Return the device of a scenario; None where there is an error, which predicting says."""
+        changes = scenario.under("on")
+        try:
+            if scenario.on not in self._named:
+                self._named[scenario.on] = named_device(scenario.on)
+            device = self._named[scenario.on]
+            return with_fields(device, changes) if changes else device
+        except ScalemodelError:
+            return None
 
 
 def _threads_alone(plan: Plan) -> int | None:
@@ -211,8 +173,12 @@ MOST_OPS = 50_000
 """Ops that are costed in one call: many enough to be cheap, few enough for the caches."""
 
 
+MOST_JOINED = 16
+"""Joined graphs that are kept."""
+
+
 class Joined:
-    """Cost many workloads in one call, by their joined graphs, which are kept."""
+    """Cost many workloads in one call, by their joined graphs; the last ones are kept."""
 
     def __init__(self) -> None:
         self._graphs: dict[tuple[Workload, ...], Graph] = {}
@@ -223,11 +189,18 @@ class Joined:
         """Return what one step of each workload takes on so many threads."""
         found: dict[Workload, Figures] = {}
         for part in _parts(dict.fromkeys(workloads)):
-            graph = self._graphs.get(part)
-            if graph is None:
-                graph = self._graphs[part] = Graph.joined([w.graph for w in part])
+            graph = self._graph(part)
             found |= zip(part, _figures(device, graph, part, threads), strict=True)
         return found
+
+    def _graph(self, workloads: tuple[Workload, ...]) -> Graph:
+        graph = self._graphs.pop(workloads, None)
+        if graph is None:
+            graph = Graph.joined([workload.graph for workload in workloads])
+        self._graphs[workloads] = graph  # the last used stands last
+        while len(self._graphs) > MOST_JOINED:
+            del self._graphs[next(iter(self._graphs))]
+        return graph
 
 
 def _parts(workloads: Iterable[Workload]) -> Iterator[tuple[Workload, ...]]:
@@ -264,3 +237,56 @@ def _figures(
 
 def _times(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """Evaluate scenarios for a sweep.
+
+    Parameters
+    ----------
+    plan : used in place of the ones that scenarios name; None: theirs
+    """
+
+    plan: Plan | None = None
+    _joined: Joined = field(default_factory=Joined, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (WhatIf, (self.plan,))
+
+    def __call__(self, scenario: Scenario) -> Run:
+        """Return the run of one scenario, simulated by events."""
+        return predict(scenario, plan=self.plan)
+
+    def many(self, scenarios: Sequence[Scenario]) -> list[Row | ScalemodelError]:
+        """Return for each scenario its figures, or the error that one by one would raise."""
+        found = Found()
+        answers: dict[int, Row | ScalemodelError] = {}
+        # A device after the other: each keeps what it knows of a graph only as long as needed.
+        for indices in _by_device(scenarios).values():
+            alone = [self._alone(scenarios[i]) for i in indices]
+            device = found.device(scenarios[indices[0]])
+            if isinstance(device, ClosedForm):
+                answers |= _in_closed_form(device, zip(indices, alone, strict=True), self._joined)
+        left = [index for index in range(len(scenarios)) if index not in answers]
+        answers |= {index: self._by_events(scenarios[index]) for index in left}
+        return [answers[index] for index in range(len(scenarios))]
+
+    def _alone(self, scenario: Scenario) -> _Alone | None:
+        """Return what one rank does alone; None where events (or an error) are needed."""
+        try:
+            plan = plan_of(scenario) if self.plan is None else self.plan
+            threads = _threads_alone(plan)
+            if threads is None:
+                return None
+            workload = workload_of(scenario.workload, scenario.under("workload"))
+            tariff = tariff_of(scenario, workload)
+        except ScalemodelError:
+            return None
+        return _Alone(workload, threads, scenario.steps, tariff)
+
+    def _by_events(self, scenario: Scenario) -> Row | ScalemodelError:
+        try:
+            return run_row(self(scenario))
+        except ScalemodelError as error:
+            return error

@@ -42,3 +42,11 @@ def test_selecting_one_part_gives_it_back(one, two):
     assert list(back) == list(two)
     assert (back.dep == two.dep).all()
     assert (back.dep_bytes == two.dep_bytes).all()
+
+
+def test_a_joined_graph_knows_its_parts_and_a_selected_one_has_none():
+    part = Graph.of([Op(kind="copy", dims=(1,))])
+    whole = Graph.joined([part, part])
+    assert whole.parts == (part, part)
+    assert part.parts == ()
+    assert whole.select(np.ones(2, np.bool_)).parts == ()

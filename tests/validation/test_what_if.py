@@ -12,11 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwmodels.cpu_rates import numbers_of
+from hwmodels.device_writer import write_device
+from hwmodels.devices import find_spec
+from hwmodels.spec import Calibration
 from scalemodel.asking import sweep
 from simulator.errors import DoesNotFitError, InputError, UnknownNameError
 from simulator.run import METRICS
 from simulator.scenario import Scenario, Value
 from simulator.sweep_chunks import run_row
+from tests.hwmodels.machines import rates
 from validation import what_if
 from validation.predict import predict
 from validation.what_if import WhatIf, stamp_of
@@ -42,6 +47,19 @@ POWER = {
 }
 
 
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    """Return a file of a device whose ops come from a cache or from memory, with spreads."""
+    numbers = numbers_of(rates(), {"fork_s": 0.1})
+    spec = find_spec("raspberry-pi-4").replaced(
+        calibration=Calibration(numbers=numbers, data="12", date="2026-01-31",
+                                error_ratio=(0.8, 1.3))
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("devices") / "calibrated.toml"
+    write_device(path, spec)
+    return str(path)
+
+
 def alone(scenario):
     return run_row(predict(scenario))
 
@@ -58,6 +76,26 @@ def test_many_scenarios_give_what_events_give_for_each(changes):
         assert {name for name, value in row.items() if value is None} == unknown
         known = {name: value for name, value in expected.items() if name not in unknown}
         assert {n: row[n] for n in known} == pytest.approx(known, rel=1e-12, abs=1e-15)
+
+
+def test_operands_come_from_as_far_as_in_a_step_by_itself(calibrated):
+    sizes = [{"workload.batch": batch, "plan.threads": t} for batch in (1, 64, 512) for t in (1, 4)]
+    names = [{"workload": name} for name in ("mlp", "lenet5", "lstm", "mlp")]
+    scenarios = [BASE.changed({"on": calibrated, **change}) for change in sizes + names]
+    for scenario, row in zip(scenarios, WhatIf().many(scenarios), strict=True):
+        expected = alone(scenario)
+        assert isinstance(row, Mapping)
+        for name in ("step_time_s", "overhead_share", "step_time_low_s", "step_time_high_s"):
+            assert row[name] == pytest.approx(expected[name], rel=1e-12)
+
+
+def test_a_what_if_that_cannot_be_leaves_the_others_as_they_are(calibrated):
+    asked = BASE.changed({"on": calibrated})
+    fine, wrong, again = WhatIf().many(
+        [asked, asked.changed({"on.cores": -1}), asked.changed({"on.cores": 4})]
+    )
+    assert fine == again
+    assert isinstance(wrong, InputError)
 
 
 def test_energy_in_closed_form_is_that_of_events():
