@@ -209,6 +209,7 @@ class Graph:
             dep_start=start,
             dep=dep,
             dep_bytes=dep_bytes,
+            parts=(),
         )
 
     def __len__(self) -> int:
