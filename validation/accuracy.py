@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.files import write_text
-from validation.compare import compare
+from validation.compare import APART, compare
 from validation.suite import find_suite, list_suites
 
 INTRODUCTION = """\
@@ -107,6 +107,10 @@ def _remarks(split: str, figures: Mapping[str, Any]) -> list[str]:
     if figures["repeatability_pct"] is not None:
         spread = figures["repeatability_pct"]
         remarks.append(f"\n{split}: repeats of a case differ by {spread:.1f} % (median).")
+    if figures.get("order_pct") is not None:
+        share = figures["order_pct"]
+        remarks.append(f"\n{split}: of two variants of a workload that differ by more than "
+                       f"{100 * APART:.0f} %, the order is right in {share:.1f} % of pairs.")  # fmt: skip
     for reason, count in figures.get("skipped_reasons", {}).items():
         remarks.append(f"\n{split}: {count} skipped: {reason}.")
     return remarks

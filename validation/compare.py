@@ -23,6 +23,12 @@ SKIPPED_LIMIT = 0.1
 """A split of which more than this share could not be predicted counts as not met."""
 
 
+APART = 0.15
+"""Variants that differ by less than this share need not be predicted in the right order."""
+MOST_VARIANTS = 1000
+"""Cases of one workload whose order is judged; their pairs grow with the square."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """Be a case with what was predicted for it, by the model and by each baseline."""
@@ -110,10 +116,11 @@ def errors(pairs: Sequence[tuple[Case, Prediction]]) -> dict[str, Any]:
     """Return the figures of predictions: sizes in percent; None where there is no prediction.
 
     `bias_pct` is the mean of (predicted - measured) / measured; `coverage_90_pct` counts the
-    predictions with an interval only.
+    predictions with an interval only; `order_pct` is the share of pairs of cases of one workload and
+    one metric, measured more than `APART` apart, whose order is predicted right.
     """
     if not pairs:
-        names = ("mape", "median_ape", "p90_ape", "worst_ape", "bias", "coverage_90")
+        names = ("mape", "median_ape", "p90_ape", "worst_ape", "bias", "coverage_90", "order")
         return {"n": 0} | {f"{name}_pct": None for name in names}
     measured = np.array([case.measured for case, _ in pairs])
     predicted = np.array([answer.value for _, answer in pairs])
@@ -127,6 +134,7 @@ def errors(pairs: Sequence[tuple[Case, Prediction]]) -> dict[str, Any]:
         "worst_ape_pct": float(size.max()),
         "bias_pct": float(signed.mean()),
         "coverage_90_pct": _coverage(pairs),
+        "order_pct": _order(pairs),
     }
 
 
@@ -137,6 +145,20 @@ def _coverage(pairs: Sequence[tuple[Case, Prediction]]) -> float | None:
         if answer.low is not None and answer.high is not None
     ]
     return 100 * sum(inside) / len(inside) if inside else None
+
+
+def _order(pairs: Sequence[tuple[Case, Prediction]]) -> float | None:
+    variants: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for case, answer in pairs:
+        key = (case.text("workload"), case.metric)
+        variants.setdefault(key, []).append((case.measured, answer.value))
+    right = total = 0
+    for values in variants.values():
+        measured, predicted = np.array(values[:MOST_VARIANTS]).T
+        apart = np.triu(np.abs(np.log(measured[:, None] / measured)) > np.log1p(APART))
+        alike = np.sign(measured[:, None] - measured) == np.sign(predicted[:, None] - predicted)
+        right, total = right + int((apart & alike).sum()), total + int(apart.sum())
+    return 100 * right / total if total else None
 
 
 def _with_skipped(pairs: Sequence[tuple[Case, Answer]]) -> dict[str, Any]:

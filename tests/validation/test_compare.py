@@ -1,6 +1,7 @@
 """What was fitted never counts as held out; what cannot be predicted is counted, not dropped."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +39,18 @@ def test_the_figures_are_those_of_the_definition():
     assert held_out["worst_ape_pct"] == pytest.approx(50)
     assert held_out["bias_pct"] == pytest.approx((10 - 50) / 2)
     assert held_out["coverage_90_pct"] == pytest.approx(50)
+
+
+def test_order_counts_variants_of_one_workload_that_are_far_enough_apart():
+    def variant(batch, measured):
+        settings = {"workload": "a", "workload.batch": batch}
+        return replace(case("a", measured), settings=settings)
+
+    cases = [variant(1.0, 1.0), variant(2.0, 1.1), variant(4.0, 2.0), variant(8.0, 4.0)]
+    values = [1.0, 0.9, 5.0, 4.0]
+    toy = replace(TOY, predict=lambda cases, calibration: [Prediction(v) for v in values])
+    figures = compare(toy, cases, {}).report()["splits"]["held_out"]
+    assert figures["order_pct"] == pytest.approx(100 * 4 / 5)
 
 
 def test_baselines_are_judged_on_the_same_cases_and_in_each_group():
