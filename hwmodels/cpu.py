@@ -82,10 +82,11 @@ class Cpu:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """Return where the numbers come from, each once."""
+        """Return where the numbers that count come from, each once."""
         calibration, power = self.spec.calibration, self.power.core_source
         first = None if calibration is None else calibration.source
-        every = (first, *self.spec.sources.values(), power)
+        fields = (source for key, source in self.spec.sources.items() if _counts(key, self))
+        every = (first, *fields, power)
         return tuple(dict.fromkeys(source for source in every if source is not None))
 
     @property
@@ -205,3 +206,13 @@ def _again(
     spec: Spec, rates: CpuRates, cores: Cores, power: CpuPower, more: Mapping[str, float]
 ) -> Cpu:
     return Cpu(spec=spec, rates=rates, cores=cores, power=power, more=more)
+
+
+def _counts(key: str, cpu: Cpu) -> bool:
+    """Say whether a field can make a difference: not every CPU has what estimates are about."""
+    calibration = cpu.spec.calibration
+    if key in ("model.memory_share", "model.borrowed_spread"):
+        return calibration is not None and calibration.is_borrowed
+    if key == "model.sibling_work":
+        return cpu.cores.threads_per_core > 1
+    return key != "model.far_fork" or cpu.cores.sockets > 1

@@ -128,8 +128,7 @@ def _notes(run: Run) -> list[str]:
         notes.append("no interval: this device was not calibrated, so its error is not known")
     if calibration:
         notes.append(f"calibrated on: {calibration}")
-    texts = dict.fromkeys(s.text for s in run.sources if s.kind != "calibrated")
-    return notes + [f"source: {text}" for text in texts]
+    return notes + [*dict.fromkeys(str(s) for s in run.sources if s.kind != "calibrated")]
 
 
 # --- two runs --------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ class Run:
         lines = [title, *(f"  {n:<{width}}  {self.shown(n)}" for n in self.metrics)]
         lines.append(f"  {'baseline':<{width}}  {self.baseline}")
         lines += [f"  note: {note}" for note in self.notes]
-        lines += [f"  source: {text}" for text in dict.fromkeys(s.text for s in self.sources)]
+        lines += [f"  {line}" for line in dict.fromkeys(map(str, self.sources))]
         return "\n".join(lines)
 
     @property

@@ -15,9 +15,15 @@ class Source:
     licence : under which the figure was published
     kind : "datasheet", "measured", "calibrated", "estimate" or "user"
     note : what to beware of
+
+    >>> print(Source("a stopwatch", kind="measured"))
+    source (measured): a stopwatch
     """
 
     text: str
     licence: str = ""
     kind: str = "datasheet"
     note: str = ""
+
+    def __str__(self) -> str:
+        return f"source ({self.kind}): {self.text}"

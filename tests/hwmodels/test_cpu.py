@@ -21,6 +21,7 @@ from hwmodels.multicore import Cores
 from hwmodels.spec import Calibration, Number
 from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.protocols import Calibrated, Device
+from simulator.source import Source
 from tests.hwmodels.machines import FIELDS, GRAPHS, cpu, graph, product, rates, spec
 
 pytestmark = pytest.mark.usefixtures("plain_costs")
@@ -313,3 +314,18 @@ def test_sources_name_the_calibration_first_and_each_once():
     assert sources[0].text == "12 timings, 2026-01-31"
     assert len(set(sources)) == len(sources)
     assert calibrated().error_ratio == (0.9, 1.2)
+
+
+def test_sources_are_of_numbers_that_count():
+    estimate = Source("a guess", kind="estimate")
+
+    def named(key, **changes):
+        known = spec(**changes)
+        return cpu_of(replace(known, values=known.values | {key: 0.5}, sources={key: estimate}))
+
+    assert named("model.sibling_work").sources == (estimate,)
+    assert named("model.sibling_work", threads_per_core=1).sources == ()
+    assert named("model.far_fork", sockets=2).sources == (estimate,)
+    assert named("model.far_fork").sources == ()
+    assert named("model.memory_share").sources == ()
+    assert named("memory.size_bytes").sources == (estimate,)

@@ -212,6 +212,7 @@ def test_a_calibrated_device_gives_an_interval_sources_power_and_overhead():
     assert run.overhead_share == pytest.approx(0.2)
     assert run.peak_power_w == 10.0
     assert [source.text for source in run.sources] == ["a datasheet"]
+    assert "source (datasheet): a datasheet" in str(run)
 
 
 def test_equal_seeds_give_equal_runs():
