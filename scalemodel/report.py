@@ -128,7 +128,7 @@ def _notes(run: Run) -> list[str]:
         notes.append("no interval: this device was not calibrated, so its error is not known")
     if calibration:
         notes.append(f"calibrated on: {calibration}")
-    return notes + [*dict.fromkeys(str(s) for s in run.sources if s.kind != "calibrated")]
+    return [*notes, *dict.fromkeys(str(s) for s in run.sources if s.kind != "calibrated")]
 
 
 # --- two runs --------------------------------------------------------------------------------
