@@ -171,18 +171,6 @@ class Cpu:
             "overhead": profile.overhead_s,
         }
 
-    def energy_by_op_j(self, graph: Graph, threads: int) -> Mapping[str, FloatArray | None]:
-        """Return what each op (n,) uses when the graph runs alone, joules by component.
-
-        The sums are what the events give; None where the power is unknown.
-        """
-        profile = self.profile(graph, threads)
-        return self.power.energy_j(
-            profile.times_s,
-            profile.overhead_s + profile.work_s * np.minimum(profile.team, self.cores.count),
-            profile.traffic_bytes[:, -1],
-        )
-
     def power_w(self, threads: int) -> float | None:
         """Return the power while so many threads compute and move all they can, watts.
 
@@ -200,6 +188,19 @@ class Cpu:
     def open(self, clock: Clock) -> OpenCpu:
         """Return the CPU in use on a clock."""
         return OpenCpu(self, clock)
+
+
+def energy_by_op_j(cpu: Cpu, graph: Graph, threads: int) -> Mapping[str, FloatArray | None]:
+    """Return what each op (n,) uses when the graph runs alone, joules by component.
+
+    The sums are what the events give; None where the power is unknown.
+    """
+    profile = cpu.profile(graph, threads)
+    return cpu.power.energy_j(
+        profile.times_s,
+        profile.overhead_s + profile.work_s * np.minimum(profile.team, cpu.cores.count),
+        profile.traffic_bytes[:, -1],
+    )
 
 
 def _again(

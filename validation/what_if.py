@@ -7,18 +7,18 @@ ops' times: no events are needed. All else is simulated. Both ways give the same
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from hwmodels.cpu import Cpu, energy_by_op_j
 from hwmodels.devices import with_fields
 from simulator.bill import Tariff
 from simulator.errors import ScalemodelError
 from simulator.memory import peak_memory
 from simulator.ops import FloatArray, Graph
-from simulator.protocols import Calibrated, Device, Plan
+from simulator.protocols import Device, Plan
 from simulator.run import Run
 from simulator.scenario import Scenario
 from simulator.sweep_chunks import run_row
@@ -32,14 +32,6 @@ from validation.predict import (
     workload_of,
 )
 from workloads.plans import Single, Threads
-
-
-@runtime_checkable
-class ClosedForm(Device, Calibrated, Protocol):
-    """Be a device that knows time and energy of each op in closed form."""
-
-    def energy_by_op_j(self, graph: Graph, threads: int) -> Mapping[str, FloatArray | None]:
-        """Return what each op (n,) uses when the graph runs alone, joules by component."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +49,7 @@ class _Alone:
         enough = memory is None or peak_memory(self.workload)["total"] <= memory
         return enough and self.threads <= device.max_threads and len(self.workload.graph) > 0
 
-    def row(self, device: ClosedForm, figures: Figures, single: Figures) -> Row:
+    def row(self, device: Cpu, figures: Figures, single: Figures) -> Row:
         """Return the figures of the run; `single` is the same on one thread."""
         step_s, step_j = figures.step_s, figures.energy_j
         speedup = single.step_s / step_s
@@ -143,7 +135,7 @@ def _threads_alone(plan: Plan) -> int | None:
 
 
 def _in_closed_form(
-    device: ClosedForm, points: Iterable[tuple[int, _Alone | None]], joined: Joined
+    device: Cpu, points: Iterable[tuple[int, _Alone | None]], joined: Joined
 ) -> dict[int, Row]:
     """Return the figures of the points that fit, by their number."""
     fitting = {i: alone for i, alone in points if alone is not None and alone.fits(device)}
@@ -184,7 +176,7 @@ class Joined:
         self._graphs: dict[tuple[Workload, ...], Graph] = {}
 
     def figures(
-        self, device: ClosedForm, workloads: Sequence[Workload], threads: int
+        self, device: Cpu, workloads: Sequence[Workload], threads: int
     ) -> dict[Workload, Figures]:
         """Return what one step of each workload takes on so many threads."""
         found: dict[Workload, Figures] = {}
@@ -218,7 +210,7 @@ def _parts(workloads: Iterable[Workload]) -> Iterator[tuple[Workload, ...]]:
 
 
 def _figures(
-    device: ClosedForm, graph: Graph, workloads: Sequence[Workload], threads: int
+    device: Cpu, graph: Graph, workloads: Sequence[Workload], threads: int
 ) -> list[Figures]:
     first = np.cumsum([0, *(len(workload.graph) for workload in workloads[:-1])])
 
@@ -228,7 +220,7 @@ def _figures(
 
     step_s = sums(device.times_s(graph, threads))
     overhead_s = sums(device.breakdown_s(graph, threads)["overhead"])
-    by_op = device.energy_by_op_j(graph, threads)
+    by_op = energy_by_op_j(device, graph, threads)
     known = [joules for joules in by_op.values() if joules is not None]
     all_known = known and len(known) == len(by_op)
     energy_j = sums(sum(known, np.zeros(len(graph)))) if all_known else [None] * len(step_s)
@@ -266,7 +258,7 @@ class WhatIf:
         for indices in _by_device(scenarios).values():
             alone = [self._alone(scenarios[i]) for i in indices]
             device = found.device(scenarios[indices[0]])
-            if isinstance(device, ClosedForm):
+            if isinstance(device, Cpu):
                 answers |= _in_closed_form(device, zip(indices, alone, strict=True), self._joined)
         left = [index for index in range(len(scenarios)) if index not in answers]
         answers |= {index: self._by_events(scenarios[index]) for index in left}
