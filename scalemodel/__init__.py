@@ -41,6 +41,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "simulator.energy": ("Energy",),
     "simulator.timeline": ("Timeline", "Span"),
     "simulator.source": ("Source",),
+    "simulator.streams": ("stream",),
     "simulator.errors": (
         "ScalemodelError", "InputError", "UnknownNameError", "UnitError", "FileError",
         "ProgramError", "DeadlockError", "DoesNotFitError", "BoundError",

@@ -121,7 +121,8 @@ def _difference(plan: Plan, machine: Machine) -> str:
     job = Job.of(training_step(), steps=STEPS)
     whole = execute(job, machine, plan, fold=False)
     if _moments(execute(job, machine, plan, fold=False)) != _moments(whole):
-        return "run twice, it does not do the same: programs must draw from rank and seed only"
+        return ("run twice, it does not do the same: programs must draw from seed and rank only, "
+                "as `stream` does")  # fmt: skip
     sent, received = whole.total("sent_bytes"), whole.total("received_bytes")
     if sent != received and not whole.dropped_messages:
         return f"it sends {sent} B and receives {received} B"

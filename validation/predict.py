@@ -22,7 +22,7 @@ from workloads.registry import find_workload
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class Binding:
     """Hold what the names of a scenario stand for."""
 
     workload: Workload
@@ -63,12 +63,12 @@ def predict(scenario: Scenario, *, plan: Plan | None = None, record: bool = Fals
     )
 
 
-def bind(scenario: Scenario, plan: Plan | None = None) -> Bound:
+def bind(scenario: Scenario, plan: Plan | None = None) -> Binding:
     """Return what the names of a scenario stand for; arguments and errors as of `predict`."""
     workload = workload_of(scenario.workload, scenario.under("workload"))
     device = device_of(scenario)
     found = plan_of(scenario) if plan is None else plan
-    return Bound(workload, device, found, tariff_of(scenario, workload))
+    return Binding(workload, device, found, tariff_of(scenario, workload))
 
 
 def workload_of(name: str, parameters: Mapping[str, Value]) -> Workload:
