@@ -79,7 +79,7 @@ def check_plan(plan: Plan, devices: int) -> Verdict:
     return Verdict(devices, "broken", why) if why else Verdict(devices, "fine")
 
 
-def _raised(where: str, error: Exception) -> str:
+def _raised(where: str, error: BaseException) -> str:
     return f"its {where} raises {type(error).__name__}: {error}"
 
 
