@@ -109,8 +109,10 @@ def _remarks(split: str, figures: Mapping[str, Any]) -> list[str]:
         remarks.append(f"\n{split}: repeats of a case differ by {spread:.1f} % (median).")
     if figures.get("order_pct") is not None:
         share = figures["order_pct"]
-        remarks.append(f"\n{split}: of two variants of a workload that differ by more than "
-                       f"{100 * APART:.0f} %, the order is right in {share:.1f} % of pairs.")  # fmt: skip
+        remarks.append(
+            f"\n{split}: of two variants of a workload that differ by more than "
+            f"{100 * APART:.0f} %, the order is right in {share:.1f} % of pairs."
+        )
     for reason, count in figures.get("skipped_reasons", {}).items():
         remarks.append(f"\n{split}: {count} skipped: {reason}.")
     return remarks

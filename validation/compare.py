@@ -116,8 +116,8 @@ def errors(pairs: Sequence[tuple[Case, Prediction]]) -> dict[str, Any]:
     """Return the figures of predictions: sizes in percent; None where there is no prediction.
 
     `bias_pct` is the mean of (predicted - measured) / measured; `coverage_90_pct` counts the
-    predictions with an interval only; `order_pct` is the share of pairs of cases of one workload and
-    one metric, measured more than `APART` apart, whose order is predicted right.
+    predictions with an interval only; `order_pct` is the share of pairs of cases of one workload
+    and metric, measured more than `APART` apart, whose order is predicted right.
     """
     if not pairs:
         names = ("mape", "median_ape", "p90_ape", "worst_ape", "bias", "coverage_90", "order")
