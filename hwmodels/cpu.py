@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from hwmodels.cores import Cores, cores_of
 from hwmodels.cpu_cost import CpuRates, OpCost, op_costs
 from hwmodels.cpu_rates import RESOURCES, rates_for, with_more
-from hwmodels.multicore import Cores, cores_of
 from hwmodels.open_cpu import OpenCpu
 from hwmodels.power import CpuPower, power_of
 from hwmodels.profile import Profile, profile_of, team_bandwidth

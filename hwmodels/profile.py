@@ -12,8 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
+from hwmodels.cores import Cores
 from hwmodels.cpu_cost import CpuRates, OpCost
-from hwmodels.multicore import Cores
 from simulator.ops import FloatArray, IntArray
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hwmodels.cores import cores_of
 from hwmodels.cpu_rates import flops_per_cycle
-from hwmodels.multicore import cores_of
 from hwmodels.spec import Spec, spec_of
 from simulator.ops import DTYPES, FloatArray, Graph
 from simulator.protocols import Device

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hwmodels.cores import Cores
 from hwmodels.cpu_cost import CpuRates
-from hwmodels.multicore import Cores
 from hwmodels.profile import Profile
 from simulator.ops import BoolArray, FloatArray, IntArray
 

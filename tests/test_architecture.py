@@ -335,6 +335,18 @@ def test_every_module_can_be_imported():
     _loaded_after(program)
 
 
+# --- the map -----------------------------------------------------------------------------------
+
+
+def test_the_map_names_only_what_there_is_and_every_part_of_engine_and_hardware():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = {name.rsplit("/", 1)[-1] for name in re.findall(r"`([\w/]+\.py)`", text)}
+    assert named <= {module.path.name for module in MODULES}
+    whole = [m for m in MODULES if m.where.startswith(("simulator/engine/", "hwmodels/"))]
+    parts = {m.path.name for m in whole if m.path.name != "__init__.py"}
+    assert parts - named <= {"home.py"}
+
+
 # --- what stands in the files ------------------------------------------------------------------
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from hwmodels.cores import Cores
 from hwmodels.cpu import Cpu
 from hwmodels.cpu_cost import CpuRates, FamilyRate, Level, OpCost
-from hwmodels.multicore import Cores
 from hwmodels.power import CpuPower
 from hwmodels.spec import Calibration, Spec
 from simulator.ops import DTYPES, KINDS, Graph, Op

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hwmodels.cores import Cores
 from hwmodels.cpu import cpu_of
 from hwmodels.cpu_rates import (
     RESOURCES,
@@ -17,7 +18,6 @@ from hwmodels.cpu_rates import (
     rates_of,
     scaled_rates,
 )
-from hwmodels.multicore import Cores
 from hwmodels.spec import Calibration, Number
 from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.protocols import Calibrated, Device

@@ -9,8 +9,8 @@ import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hwmodels.cores import Cores
 from hwmodels.cpu import cpu_of
-from hwmodels.multicore import Cores
 from hwmodels.open_cpu import OpenCpu
 from hwmodels.power import CpuPower, power_of
 from simulator.errors import InputError

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from hwmodels.cores import Cores
 from hwmodels.cpu_cost import OpCost
-from hwmodels.multicore import Cores
 from hwmodels.profile import profile_of
 from tests.hwmodels.machines import rates
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwmodels.multicore import Cores
+from hwmodels.cores import Cores
 from hwmodels.sharing import fair_rates, shared_paces
 from tests.hwmodels.machines import cpu, graph, product
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hwmodels.multicore import Cores, cores_of
+from hwmodels.cores import Cores, cores_of
 from simulator.errors import InputError
 from tests.hwmodels.machines import spec
 
