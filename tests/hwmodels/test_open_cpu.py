@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwmodels.cores import Cores
-from hwmodels.cpu import cpu_of
+from hwmodels.cpu import cpu_of, energy_by_op_j
 from hwmodels.open_cpu import OpenCpu
 from hwmodels.power import CpuPower, power_of
 from simulator.errors import InputError
@@ -221,7 +221,7 @@ def test_a_busy_cores_power_that_no_file_states_is_marked_as_an_estimate():
 def test_energy_by_op_adds_up_to_what_the_events_give(graph, threads):
     device = cpu()
     [end], used = run(device, (0.0, Work("w", graph), threads))
-    by_op = device.energy_by_op_j(graph, threads)
+    by_op = energy_by_op_j(device, graph, threads)
     for name, joules in used.energy(end).components.items():
         assert by_op[name].sum() == pytest.approx(joules, rel=1e-9, abs=1e-12)
 
