@@ -138,7 +138,7 @@ def keep(samples: Sequence[Sample], threads: int) -> Kept:
     """Return the times that count.
 
     On one thread all processor times. On more the wall times of clean samples; where too few are
-    clean, of the quarter that waited least; where waiting is not known, of the fastest quarter.
+    clean, or it is not known which are, of the fastest quarter: what disturbs only adds.
 
     Parameters
     ----------
@@ -151,14 +151,17 @@ def keep(samples: Sequence[Sample], threads: int) -> Kept:
     if threads == 1:
         return Kept(tuple(one.cpu_s for one in samples), "thread cpu time", 0)
     clean = [one for one in samples if one.clean]
-    if len(clean) >= min(ENOUGH, len(samples)):
+    if enough(samples, threads):
         return _kept(clean, samples, "wall, clean samples")
-    quarter = max(1, len(samples) // 4)
-    if any(one.delay_s is None for one in samples):
-        fastest = sorted(samples, key=lambda one: one.wall_s)[:quarter]
-        return _kept(fastest, samples, "wall, fastest quarter (run-queue delay is not known here)")
-    calmest = sorted(samples, key=lambda one: (one.delay_s or 0.0) / one.wall_s)[:quarter]
-    return _kept(calmest, samples, "wall, least disturbed quarter (too few clean samples)")
+    fastest = sorted(samples, key=lambda one: one.wall_s)[: max(1, len(samples) // 4)]
+    known = all(one.delay_s is not None for one in samples)
+    why = "too few clean samples" if known else "run-queue delay is not known here"
+    return _kept(fastest, samples, f"wall, fastest quarter ({why})")
+
+
+def enough(samples: Sequence[Sample], threads: int) -> bool:
+    """Say whether enough samples are clean, or never will be known to be."""
+    return threads == 1 or sum(one.clean for one in samples) >= ENOUGH
 
 
 def calm(walls_s: Sequence[float], delays_s: Sequence[float | None]) -> list[int]:

@@ -8,12 +8,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from simulator.errors import InputError
-from validation.clean import Clocks, Kept, Sample, SystemClocks, keep, relative_spread, take
+from validation.clean import (
+    Clocks,
+    Kept,
+    Sample,
+    SystemClocks,
+    enough,
+    keep,
+    relative_spread,
+    take,
+)
 from validation.machine_record import MachineRecord, machine_record
 
 SAMPLE_S = {True: 1e-3, False: 5e-3}
 """Shortest sample that is trusted, on one thread (True) and on more, seconds; shorter calls are
 repeated within a sample."""
+PATIENCE = 4.0
+"""Times the budget that is spent where clean samples are rare."""
 MOST_CALLS = 10_000
 """Calls within a sample at most."""
 
@@ -110,12 +121,20 @@ def measure(
     calls = _calls(first.wall_s, threads)
     begin = clocks.wall_s()
     samples: list[Sample] = []
-    while len(samples) < effort.repeats or (
-        clocks.wall_s() - begin < effort.budget_s and len(samples) < effort.most
-    ):
+    while _wanted(effort, samples, threads, clocks.wall_s() - begin):
         samples.append(take(call, calls, clocks, threads))
     kept = keep(samples, threads)
     return _measurement(name, threads, calls, kept, record or machine_record())
+
+
+def _wanted(effort: Effort, samples: list[Sample], threads: int, spent_s: float) -> bool:
+    """Say whether another sample is wanted; where the machine is busy, wait for clean ones."""
+    if len(samples) < effort.repeats:
+        return True
+    if len(samples) >= effort.most:
+        return False
+    patience = 1.0 if enough(samples, threads) or samples[-1].delay_s is None else PATIENCE
+    return spent_s < patience * effort.budget_s
 
 
 def _calls(first_s: float, threads: int) -> int:
