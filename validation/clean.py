@@ -20,6 +20,8 @@ DELAY_LIMIT = 0.02
 """Share of the wall time that threads of a clean sample may have waited for a core."""
 ENOUGH = 5
 """Clean samples below which the least disturbed ones are taken instead."""
+DISTURBED = "too few clean samples"
+"""What the clock of such a measurement says."""
 NANO = 1e-9
 
 
@@ -155,7 +157,7 @@ def keep(samples: Sequence[Sample], threads: int) -> Kept:
         return _kept(clean, samples, "wall, clean samples")
     fastest = sorted(samples, key=lambda one: one.wall_s)[: max(1, len(samples) // 4)]
     known = all(one.delay_s is not None for one in samples)
-    why = "too few clean samples" if known else "run-queue delay is not known here"
+    why = DISTURBED if known else "run-queue delay is not known here"
     return _kept(fastest, samples, f"wall, fastest quarter ({why})")
 
 

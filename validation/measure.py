@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from simulator.errors import InputError
 from validation.clean import (
+    DISTURBED,
     Clocks,
     Kept,
     Sample,
@@ -58,6 +59,11 @@ class Measurement:
     calls: int
     clock: str
     machine: MachineRecord
+
+    @property
+    def disturbed(self) -> bool:
+        """Say whether others kept the threads waiting, so that the time is too long."""
+        return DISTURBED in self.clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

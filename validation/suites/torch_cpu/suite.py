@@ -29,11 +29,14 @@ def measure(say: Callable[[str], None]) -> Sequence[Case]:
     cases: list[Case] = []
     for number, subject in enumerate(SUBJECTS, start=1):
         say(f"measuring {number} of {len(SUBJECTS)}: {subject.name}")
-        cases += _measured(subject, threads)
+        cases += _measured(subject, threads, say)
     return cases
 
 
-def _measured(subject: Subject, threads: Sequence[int]) -> Iterator[Case]:
+def _measured(
+    subject: Subject, threads: Sequence[int], say: Callable[[str], None]
+) -> Iterator[Case]:
+    """Yield the cases of a subject; a team that others kept waiting measures nothing."""
     from validation.measure import Effort
     from validation.torch_measure import measure_workload
     from workloads.registry import find_workload
@@ -44,6 +47,9 @@ def _measured(subject: Subject, threads: Sequence[int]) -> Iterator[Case]:
         taken = measure_workload(workload, count, effort=Effort(budget_s=1.0))
         source = f"{taken.machine.machine}, {taken.machine.build}, {taken.clock}"
         times[count] = taken.time_s
+        if taken.disturbed:
+            say(f"left out: {subject.name} on {count} threads; the machine is too busy")
+            continue
         yield _case(subject, count, "step_time_s", taken.time_s, source)
         if count > 1:
             yield _case(subject, count, "speedup", times[1] / taken.time_s, source)
