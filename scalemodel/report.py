@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -186,6 +187,8 @@ def ratio_table(ratio: Ratio, first: Predicted, second: Predicted, plain: bool =
 def pairs_of(report: Any, split: str, where: object) -> tuple[list[Pair], str, str]:
     """Return what a comparison's report says of its cases: pairs, a title, the unit.
 
+    Cases of one unit only are returned, the most frequent one.
+
     Parameters
     ----------
     report : as `scalemodel compare -o json` prints it
@@ -200,12 +203,15 @@ def pairs_of(report: Any, split: str, where: object) -> tuple[list[Pair], str, s
 
     try:
         cases = [c for c in report["cases"] if c["predicted"] is not None and c["split"] == split]
+        unit = Counter(c["unit"] for c in cases).most_common(1)[0][0] if cases else ""
         pairs = [
-            Pair(c["measured"], c["predicted"], c["low"], c["high"], c["group"]) for c in cases
+            Pair(c["measured"], c["predicted"], c["low"], c["high"], c["group"])
+            for c in cases
+            if c["unit"] == unit
         ]
         title = f"suite {report['suite']}, {split.replace('_', ' ')}"
     except (KeyError, TypeError, AttributeError) as error:
         raise FileError(where, f"is no report of `scalemodel compare -o json` ({error})") from None
     if not pairs:
         raise FileError(where, f"holds no predicted case that is {split}")
-    return pairs, title, str(cases[0].get("unit", ""))
+    return pairs, title, unit

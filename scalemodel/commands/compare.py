@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option, Typer
 
+from scalemodel.asking import torch_needed
 from scalemodel.console import say
 from scalemodel.options import OutputOption, command
 from scalemodel.output import Output, Table, emit
 from simulator.errors import InputError
 
+if TYPE_CHECKING:
+    from validation.cases import Case
+
 EXAMPLES = """
   scalemodel compare --suite multicore
   scalemodel compare --suite multicore --cases mine.csv --split held_out -o json
-  scalemodel compare --suite torch-cpu                 (measures this machine)
-  scalemodel compare --all                             (writes ACCURACY.md)
+  scalemodel compare --suite torch-cpu --out measured.csv    (measures this machine)
+  scalemodel compare --all                                   (writes ACCURACY.md)
 """
 
 FIGURES = ("n", "skipped", "mape_pct", "median_ape_pct", "p90_ape_pct", "worst_ape_pct",
@@ -38,7 +42,16 @@ def compare(
     every: Annotated[
         bool, Option("--all", help="compare all recorded suites and write ACCURACY.md")
     ] = False,
-    out: Annotated[Path, Option(help="the report that --all writes")] = Path("ACCURACY.md"),
+    live: Annotated[
+        bool, Option("--live", help="with --all: measure this machine too, which takes minutes")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        Option(
+            help="with --all: the report [default: ACCURACY.md]; with a suite that measures "
+            "this machine: a file to keep the measured cases in"
+        ),
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Compare predicted with measured values.
@@ -48,34 +61,65 @@ def compare(
     """
     if every == (suite is not None):
         raise InputError("compare needs --suite NAME, or --all without one")
+    if live and not every:
+        raise InputError("--live belongs to --all; a suite that measures this machine always does")
     if suite is None:
-        _all(out)
+        _all(out or Path("ACCURACY.md"), live)
         return
-    report = _report(suite, cases, split)
+    report = _report(suite, split, _cases(suite, cases, out))
     emit(output, _table(report), report)
 
 
-def _all(out: Path) -> None:
+def _all(out: Path, live: bool) -> None:
     from validation.accuracy import recorded_reports, write_accuracy
 
-    write_accuracy(out, recorded_reports(say))
+    recorded = recorded_reports(say)
+    if live:
+        write_accuracy(out, recorded, _live_reports(), _stamp())
+    else:
+        write_accuracy(out, recorded)
     say(f"{out} is written")
 
 
-def _report(name: str, cases: Path | None, split: str | None) -> Mapping[str, Any]:
-    from validation.cases import read_cases
+def _live_reports() -> list[Mapping[str, Any]]:
+    from validation.suite import find_suite, list_suites
+
+    names = [name for name in list_suites() if find_suite(name).live]
+    return [_report(name, None, _cases(name, None, None)) for name in names]
+
+
+def _stamp() -> str:
+    from validation.machine_record import machine_record
+
+    record = machine_record()
+    return f"Measured on {record.machine}, {record.system}, with {record.build}, {record.date}."
+
+
+def _cases(name: str, file: Path | None, keep: Path | None) -> Sequence[Case]:
+    """Return the cases to compare: of a file, measured now, or the packaged ones."""
+    from validation.cases import read_cases, write_cases
+    from validation.suite import find_suite
+
+    suite = find_suite(name)
+    if file is None and suite.measure is not None:
+        say(f"suite {name} measures this machine; this takes minutes")
+        with torch_needed("measuring"):
+            measured = suite.measure(say)
+        if keep is not None:
+            write_cases(measured, keep)
+            say(f"the measured cases are in {keep}")
+        return measured
+    if keep is not None:
+        raise InputError(f"--out {keep}: nothing is measured here that could be kept")
+    return suite.cases() if file is None else read_cases(file, name)
+
+
+def _report(name: str, split: str | None, cases: Sequence[Case]) -> Mapping[str, Any]:
     from validation.compare import compare as compared
     from validation.suite import find_suite
 
     suite = find_suite(name)
-    if cases is not None:
-        measured = read_cases(cases, name)
-    elif suite.measure is not None:
-        say(f"suite {name} measures this machine; this takes minutes")
-        measured = tuple(suite.measure(say))
-    else:
-        measured = suite.cases()
-    return compared(suite, measured, suite.calibration(), split).report()
+    return compared(suite, cases, suite.calibration(), split).report()
 
 
 def _table(report: Mapping[str, Any]) -> Table:

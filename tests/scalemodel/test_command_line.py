@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from scalemodel.app import make_app
 from simulator.version import VERSION
+from validation.cases import Case
+from validation.suite import Prediction, Suite
 
 DEVICE = "amd-epyc-7742"
 MLP = ("mlp", "--on", DEVICE)
@@ -557,6 +559,95 @@ def test_points_that_cannot_be_fitted_are_bad_input(refused, tmp_path, text, fla
     path = tmp_path / "times.csv"
     path.write_text(text, encoding="utf-8")
     assert message in refused(1, "fit", path, *flags)
+
+
+# --- compare and convert -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def live_suite(monkeypatch):
+    """Be a suite that measures this machine, which takes no time."""
+
+    def case(number):
+        return Case(suite="toy", group="a", settings={"workload": f"w{number}"}, metric="time_s",
+                    measured=1.0 + number, unit="s", source="here", licence="own")  # fmt: skip
+
+    def predict(cases, calibration):
+        return [Prediction(1.1 * one.measured, one.measured, 2 * one.measured) for one in cases]
+
+    def measure(say):
+        say("measuring toys")
+        return [case(number) for number in range(3)]
+
+    suite = Suite(name="toy", summary="toys", predict=predict, measure=measure)
+    monkeypatch.setattr("validation.suite.find_suite", lambda name: suite)
+    monkeypatch.setattr("validation.suite.list_suites", lambda: ["toy"])
+    monkeypatch.setattr("validation.accuracy.find_suite", lambda name: suite)
+    monkeypatch.setattr("validation.accuracy.list_suites", lambda: ["toy"])
+    return suite
+
+
+def test_a_comparison_gives_errors_of_the_model_and_of_baselines(fine):
+    report = json.loads(fine("compare", "--suite", "multicore", "-o", "json"))
+    assert {"suite", "version", "splits", "cases"} <= report.keys()
+    held_out = report["splits"]["held_out"]
+    assert {"n", "skipped", "mape_pct", "coverage_90_pct", "groups", "baselines"} <= held_out.keys()
+    rows = rows_of(fine("compare", "--suite", "multicore", "--split", "held_out", "-o", "csv"))
+    [whole] = [row for row in rows if (row["by"], row["group"]) == ("scalemodel", "all")]
+    assert float(whole["mape_pct"]) == held_out["mape_pct"]
+    assert {row["split"] for row in rows} == {"held_out"}
+
+
+def test_a_suite_that_measures_this_machine_measures_it_and_keeps_what_it_measured(
+    run, live_suite, tmp_path
+):
+    cases = tmp_path / "measured.csv"
+    result = run("compare", "--suite", "toy", "--out", cases, "-o", "json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["splits"]["held_out"]["mape_pct"] == pytest.approx(10)
+    assert "measuring toys" in result.stderr
+    again = run("compare", "--suite", "toy", "--cases", cases, "-o", "json")
+    assert json.loads(again.stdout) == report
+    assert "measuring" not in again.stderr
+
+
+def test_all_suites_give_the_accuracy_report_and_live_ones_only_where_asked(
+    fine, live_suite, tmp_path
+):
+    out = tmp_path / "ACCURACY.md"
+    assert fine("compare", "--all", "--out", out) == ""
+    assert "## Live suites" not in out.read_text(encoding="utf-8")
+    fine("compare", "--all", "--live", "--out", out)
+    text = out.read_text(encoding="utf-8")
+    assert "### toy" in text.partition("## Live suites")[2]
+    assert "Measured on " in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--suite", "multicore", "--all"], "--suite NAME, or --all"),
+        (["--suite", "multicore", "--live"], "--live belongs to --all"),
+        (["--suite", "multicore", "--out", "a.csv"], "nothing is measured here"),
+        (["--suite", "multicore", "--split", "held-out"], "did you mean 'held_out'"),
+    ],
+)
+def test_what_cannot_be_compared_is_bad_input(refused, words, message):
+    assert message in refused(1, "compare", *words)
+
+
+RAW = Path(__file__).resolve().parents[3] / "shared" / "measured" / "classic_ml_scaling.csv"
+
+
+@pytest.mark.skipif(not RAW.is_file(), reason="the raw table is not here")
+def test_a_raw_table_becomes_a_case_file_and_what_is_left_out_is_counted(run, fine, tmp_path):
+    cases = tmp_path / "cases.csv"
+    result = run("convert", "multicore", RAW, "--out", cases)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "out of scope:" in result.stderr
+    report = json.loads(fine("compare", "--suite", "multicore", "--cases", cases, "-o", "json"))
+    assert report["cases"]
 
 
 # --- trace and plot ----------------------------------------------------------------------------
