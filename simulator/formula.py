@@ -40,7 +40,11 @@ def numbers(
     ...
     simulator.errors.InputError: serial_fraction: expected a number from 0 to 1, got 1.2
     """
-    array = _floats(name, values, low, high, above)
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        wanted = _range(low, high, above)
+        raise InputError(f"{name}: expected {wanted}, got {values!r}") from None
     right = np.isfinite(array) & (array <= high) & ((array > low) if above else (array >= low))
     if not right.all():
         at = int(np.argmin(right.ravel()))
@@ -48,14 +52,6 @@ def numbers(
         wanted = _range(low, high, above)
         raise InputError(f"{name}: expected {wanted}, got {array.ravel()[at]:g}{place}")
     return array
-
-
-def _floats(name: str, values: Numbers, low: float, high: float, above: bool) -> FloatArray:
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        wanted = _range(low, high, above)
-        raise InputError(f"{name}: expected {wanted}, got {values!r}") from None
 
 
 def _range(low: float, high: float, above: bool) -> str:

@@ -7,6 +7,7 @@ the machine's devices and network say how long things take.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from simulator.actions import Collective, Compute, Rank, Recv, Send, Sleep, Start, Wait
 from simulator.energy import Energy, exact_sum
@@ -65,13 +66,12 @@ def execute(
     ProgramError : DeadlockError, CollectiveMismatchError, BufferRaceError, UnreceivedMessageError,
         or a program that yields what is no action, or never ends (`MOST_ACTIONS`)
     """
-    placement = place(plan, machine)
-    folding = _fold(plan, machine, placement, fold, values)
+    cast = _Cast(job, machine, plan, place(plan, machine), record, values)
+    folding = cast.folding(fold)
     try:
-        return _Run(job, machine, plan, placement, folding, record, values).outcome()
+        return cast.play(folding)
     except UnfoldableError as why:
-        every = unfolded(placement.size, str(why))
-        return _Run(job, machine, plan, placement, every, record, values).outcome()
+        return cast.play(unfolded(folding.size, str(why)))
     except ProgramError as error:
         if folding.table is not None:
             error.add_note(f"{folding.told}; the others are their equals")
@@ -104,80 +104,75 @@ def place(plan: Plan, machine: Machine) -> Placement:
     return placement
 
 
-def _fold(
-    plan: Plan, machine: Machine, placement: Placement, wanted: bool, values: ValuesByRank | None
-) -> Folding:
-    if placement.size == 1:
-        return Folding([[0]], [1], None, 1, "1 rank")
-    if not wanted or values is not None:
-        return unfolded(placement.size, "folding is off" if values is None else "they hold values")
-    return choose_ranks(plan.copies(placement.size), machine, placement)
-
-
 MOST_ACTIONS = 1_000_000
 """A rank that does more than this in one step is taken for one that never ends. (A server of a
 hundred thousand clients does a fifth of it.)"""
 
 
-class _Run:
-    """Set up a run, let it happen, and look what came out."""
+@dataclass(frozen=True, slots=True)
+class _Cast:
+    """Know what is played, by whom and where; play it with all ranks or with one of each kind."""
 
-    def __init__(
-        self,
-        job: Job,
-        machine: Machine,
-        plan: Plan,
-        placement: Placement,
-        folding: Folding,
-        record: bool,
-        values: ValuesByRank | None,
-    ) -> None:
-        self.job, self.folding = job, folding
-        self.scene = scene = Scene(machine, placement, record, values)
-        scene.keeps_ends = job.steps > 1
-        scene.most_actions = MOST_ACTIONS * job.steps
+    job: Job
+    machine: Machine
+    plan: Plan
+    placement: Placement
+    record: bool
+    values: ValuesByRank | None
+
+    def folding(self, wanted: bool) -> Folding:
+        """Return which ranks are simulated."""
+        size = self.placement.size
+        if size == 1:
+            return Folding([[0]], [1], None, 1, "1 rank")
+        if self.values is not None:
+            return unfolded(size, "they hold values")
+        if not wanted:
+            return unfolded(size, "folding is off")
+        return choose_ranks(self.plan.copies(size), self.machine, self.placement)
+
+    def play(self, folding: Folding) -> Outcome:
+        """Return what comes out when these ranks are simulated."""
+        scene = Scene(self.machine, self.placement, self.record, self.values)
+        scene.keeps_ends = self.job.steps > 1
+        scene.most_actions = MOST_ACTIONS * self.job.steps
         scene.folded = folding.table is not None
-        self.actors = self._cast(placement)
-        self._play(plan, placement)
+        scene.communicators = Communicators(scene, folding.members(), self.placement.devices)
+        actors = self._actors(scene, folding)
+        scene.alone = len(actors) == 1
+        for actor in actors:
+            actor.begin(self.plan.program(actor.me, self.job), HANDLERS)
+        scene.alone = False
+        scene.clock.play(scene)
+        if scene.live:
+            raise DeadlockError(explain_deadlock(actors))
+        return self._outcome(scene, actors, folding)
 
-    def _cast(self, placement: Placement) -> list[Actor]:
+    def _actors(self, scene: Scene, folding: Folding) -> list[Actor]:
         actors: list[Actor] = []
-        sorting = Sorting(self.scene.clock)
-        for column, copies in zip(self.folding.columns, self.folding.copies, strict=True):
+        sorting, placement = Sorting(scene.clock), self.placement
+        for column, copies in zip(folding.columns, folding.copies, strict=True):
             peers: dict[int, Actor] = {}
             for rank in column:
                 device, threads = placement.devices[rank], placement.threads[rank]
-                actor = Actor(Rank(rank, placement.size), self.scene, copies, device, threads)
+                actor = Actor(Rank(rank, placement.size), scene, copies, device, threads)
                 actor.mailbox, actor.peers = Mailbox(actor, sorting), peers
                 peers[rank] = actor
             actors += peers.values()
         return actors
 
-    def _play(self, plan: Plan, placement: Placement) -> None:
-        scene = self.scene
-        scene.communicators = Communicators(scene, self.folding.members(), placement.devices)
-        scene.alone = len(self.actors) == 1
-        for actor in self.actors:
-            actor.begin(plan.program(actor.me, self.job), HANDLERS)
-        scene.alone = False
-        scene.clock.play(scene)
-        if scene.live:
-            raise DeadlockError(explain_deadlock(self.actors))
-
-    def outcome(self) -> Outcome:
-        """Return what came out."""
-        scene, time_s = self.scene, self.scene.clock.now
-        ranks = tuple(_closed(actor.totals, time_s) for actor in self.actors)
+    def _outcome(self, scene: Scene, actors: Sequence[Actor], folding: Folding) -> Outcome:
+        time_s = scene.clock.now
         return Outcome(
             time_s=time_s,
-            step_ends_s=_step_ends(self.actors, self.job.steps, time_s),
-            ranks=ranks,
-            size=self.folding.size,
+            step_ends_s=_step_ends(actors, self.job.steps, time_s),
+            ranks=tuple(_closed(actor.totals, time_s) for actor in actors),
+            size=folding.size,
             collectives=scene.collectives(),
             energy=_energy(scene, time_s),
             timeline=None if scene.rows is None else Timeline.from_rows(scene.rows),
-            dropped_messages=_dropped(self.actors),
-            folding=self.folding.told,
+            dropped_messages=_dropped(actors),
+            folding=folding.told,
         )
 
 
