@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,6 +43,13 @@ def compare(
     every: Annotated[
         bool, Option("--all", help="compare all recorded suites and write ACCURACY.md")
     ] = False,
+    baselines: Annotated[
+        bool,
+        Option(
+            help="also predict in simpler ways; for a suite that measures this machine some of "
+            "these take minutes"
+        ),
+    ] = True,
     live: Annotated[
         bool, Option("--live", help="with --all: measure this machine too, which takes minutes")
     ] = False,
@@ -66,7 +74,7 @@ def compare(
     if suite is None:
         _all(out or Path("ACCURACY.md"), live)
         return
-    report = _report(suite, split, _cases(suite, cases, out))
+    report = _report(suite, split, _cases(suite, cases, out), baselines)
     emit(output, _table(report), report)
 
 
@@ -114,11 +122,15 @@ def _cases(name: str, file: Path | None, keep: Path | None) -> Sequence[Case]:
     return suite.cases() if file is None else read_cases(file, name)
 
 
-def _report(name: str, split: str | None, cases: Sequence[Case]) -> Mapping[str, Any]:
+def _report(
+    name: str, split: str | None, cases: Sequence[Case], baselines: bool = True
+) -> Mapping[str, Any]:
     from validation.compare import compare as compared
     from validation.suite import find_suite
 
     suite = find_suite(name)
+    if not baselines:
+        suite = replace(suite, baselines={})
     return compared(suite, cases, suite.calibration(), split).report()
 
 

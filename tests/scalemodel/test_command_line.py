@@ -596,6 +596,8 @@ def test_a_comparison_gives_errors_of_the_model_and_of_baselines(fine):
     [whole] = [row for row in rows if (row["by"], row["group"]) == ("scalemodel", "all")]
     assert float(whole["mape_pct"]) == held_out["mape_pct"]
     assert {row["split"] for row in rows} == {"held_out"}
+    alone = rows_of(fine("compare", "--suite", "multicore", "--no-baselines", "-o", "csv"))
+    assert {row["by"] for row in alone} == {"scalemodel"}
 
 
 def test_a_suite_that_measures_this_machine_measures_it_and_keeps_what_it_measured(
