@@ -227,19 +227,23 @@ STANDS_FOR: Mapping[str, str] = {
 def family_rate(family: Family, rates: CpuRates) -> FamilyRate:
     """Return the rate of a family: its own, else of its kind; in its dtype, else in float32.
 
+    A kernel that works in place ("add_") may stand for the plain one, and the other way round.
+
     Raises
     ------
     UnknownNameError : the rates know none of these, nor of the kind that stands for it
     """
     name, kind, dtype, _ = family
-    for key in ((name, dtype), (kind, dtype), (name, "float32"), (kind, "float32")):
-        found = rates.families.get(key)
-        if found is not None:
-            return found
+    twin = name.removesuffix("_") if name.endswith("_") else f"{name}_"
+    for one in (dtype, "float32"):
+        for known in (name, twin, kind):
+            found = rates.families.get((known, one))
+            if found is not None:
+                return found
     if kind in STANDS_FOR:
         return family_rate(family._replace(name="", kind=STANDS_FOR[kind]), rates)
-    known: Iterable[str] = {f"{name} in {dtype}" for name, dtype in rates.families}
-    raise UnknownNameError("kind of op", f"{kind} in {dtype}", known, "the rates of a CPU")
+    names: Iterable[str] = {f"{name} in {dtype}" for name, dtype in rates.families}
+    raise UnknownNameError("kind of op", f"{kind} in {dtype}", names, "the rates of a CPU")
 
 
 def traffic_bytes(

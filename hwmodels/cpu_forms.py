@@ -259,10 +259,9 @@ def _features(graph: Graph, threads: int) -> Features:
 
 
 def _family(kind: str, name: str, dtype: str, way: str) -> Family:
-    plain = name.rstrip("_")
     if kind == "conv2d":
-        return Family(f"{plain}-{way}", kind, dtype, f"conv2d-{way}")
-    return Family(f"{plain}-{way}" if way else plain, kind, dtype, kind)
+        return Family(f"{name}-{way}", kind, dtype, f"conv2d-{way}")
+    return Family(f"{name}-{way}" if way else name, kind, dtype, kind)
 
 
 def _rows(graph: Graph, at: IntArray) -> Rows:
@@ -277,12 +276,12 @@ def _rows(graph: Graph, at: IntArray) -> Rows:
     )
 
 
-_WAYS = ("", "direct", "point", "gemm", "eval", "train", "thin", "partial", "single")
+_WAYS = ("", "direct", "point", "gemm", "eval", "train", "flat", "thin", "partial", "single")
 """Variants of a kernel; each takes its own way through the libraries."""
 _ONE_DNN_BATCH = 16
 _ONE_DNN_INPUTS = 20_480
 _THIN = 4
-"""Fewer rows or columns than this make a product one of a matrix with vectors."""
+"""Fewer rows ("flat") or columns ("thin") make a product one of a matrix with vectors."""
 _PARTIAL_SORT = 64
 """`topk` sorts partially where a row has so many times more elements than are wanted (PyTorch,
 ATen/native/TopKImpl.h), else it selects."""
@@ -300,8 +299,9 @@ def _variants(graph: Graph, threads: int) -> IntArray:
     # Own statistics are results too.
     makes_more = graph.allocated_bytes > graph.dims[:, 0] * graph.dims[:, 1] * size
     way[norm] = np.where(makes_more[norm], _WAYS.index("train"), _WAYS.index("eval"))
-    thin = graph.of_kind("gemm") & (np.minimum(graph.dim("m"), graph.dim("n")) < _THIN)
-    way[thin] = _WAYS.index("thin")
+    product = graph.of_kind("gemm")
+    way[product & (graph.dim("n") < _THIN)] = _WAYS.index("thin")
+    way[product & (graph.dim("m") < _THIN)] = _WAYS.index("flat")
     top = graph.of_kind("sort") & _named(graph, "topk")
     wanted = graph.bytes_written / (size + _INDEX_BYTES) / np.maximum(graph.dim("rows"), 1)
     way[top & (wanted * _PARTIAL_SORT <= graph.dim("columns"))] = _WAYS.index("partial")

@@ -167,20 +167,19 @@ def measured(budget: Budget, spec: Spec, store: TimingStore, say: Say) -> Found:
     together = _rings(budget.team_levels_s, threads[-1], store) if threads else []
     shared = with_shared(levels.levels, together, threads[-1]) if threads else levels.levels
     timings, reserved = _programs(budget, store, say)
+    teams = {count: _team(count, budget.team_s / len(threads), budget, store, say)
+             for count in threads}  # fmt: skip
     say("fitting")
-    fitted = fit_rates(timings, shared, _fault(store))
-    programs = len(timings)
-    for count in threads:
-        say(f"timing kernels on {count} threads")
-        team = _timed(_recipes(count, budget), budget.team_s / len(threads), store)
-        fitted = fit_team(fitted, [timing for _, timing in team], count)
-        programs += len(team)
+    every = [*timings, *(one for team in teams.values() for one in team)]
+    fitted = fit_rates(every, shared, _fault(store))
+    for count, team in teams.items():
+        fitted = fit_team(fitted, team, count)
     return Found(
         fitted=fitted,
         levels=levels,
         ratios=[_ratio(timing, fitted) for timing in reserved],
-        programs=programs + len(reserved),
-        kernels=sum(len(one.times_s) for one in timings),
+        programs=len(every) + len(reserved),
+        kernels=sum(len(one.times_s) for one in every),
         rings=len(alone) + len(together),
     )
 
@@ -241,6 +240,13 @@ def _programs(budget: Budget, store: TimingStore, say: Say) -> tuple[list[Timing
         for recipe, timing in timed if not recipe.reserved
     ]  # fmt: skip
     return fitted, [timing for recipe, timing in timed if recipe.reserved]
+
+
+def _team(
+    threads: int, budget_s: float, budget: Budget, store: TimingStore, say: Say
+) -> list[Timing]:
+    say(f"timing kernels on {threads} threads")
+    return [timing for _, timing in _timed(_recipes(threads, budget), budget_s, store)]
 
 
 def _recipes(threads: int, budget: Budget, dtype: str = "float32") -> Iterable[Recipe]:

@@ -46,6 +46,8 @@ HOLD_TO_KIND = 0.2
 """The same for a family, which begins at the numbers of its kind."""
 STARTS = 2
 SCALARS = 5
+TEAM_FORM = "conv2d-point"
+"""What a team does in a way that one thread seldom takes (see `hwmodels.cpu_forms`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +59,13 @@ class Timing:
     graph : n ops
     times_s : (n,) seconds
     whole_s : of the whole step with all that the framework does between kernels; None: not known
+    threads : that did it
     """
 
     graph: Graph
     times_s: FloatArray
     whole_s: float | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +119,8 @@ class _Table:
 
 
 def _rows(timing: Timing, base: CpuRates) -> list[tuple[Family, _Rows]]:
-    features, traffic = features_of(timing.graph), traffic_of(timing.graph)
+    features, traffic = features_of(timing.graph, timing.threads), traffic_of(timing.graph)
+    alone = timing.threads == 1
     one = np.array([level.bandwidth_bytes_per_s for level in base.levels])
     data, weights = traffic_bytes(traffic, base.levels, len(timing.graph))
     every = _Rows(
@@ -125,12 +130,12 @@ def _rows(timing: Timing, base: CpuRates) -> list[tuple[Family, _Rows]]:
         stall=(data / one).sum(axis=1),
         weight_stall=(weights / one).sum(axis=1),
         fresh=traffic.fresh_bytes * base.fault_s_per_byte,
-        time=timing.times_s,
+        time=timing.times_s * np.minimum(features.team, timing.threads),
     )
-    found = np.flatnonzero(np.bincount(features.family, minlength=len(features.families)))
     return [
-        (features.families[index], every.at(np.flatnonzero(features.family == index)))
-        for index in found.tolist()
+        (family, every.at(np.flatnonzero(features.family == index)))
+        for index, family in enumerate(features.families)
+        if alone or family.form == TEAM_FORM
     ]
 
 
@@ -148,7 +153,8 @@ def fit_rates(
 
     Parameters
     ----------
-    timings : of one thread
+    timings : of one thread; of a team only the convolutions count that the framework does in
+        another way on one thread, as if the team shared them evenly
     levels : caches and memory, already known
     fault_s_per_byte : time to map fresh memory, already known
     seed : of which timings are used where a family has very many
@@ -317,7 +323,8 @@ def _framework(timings: Sequence[Timing]) -> dict[str, float]:
     """
     from scipy.optimize import least_squares
 
-    known = [one for one in timings if one.whole_s is not None and 0 < one.whole_s < SHORT_S]
+    known = [one for one in timings
+             if one.whole_s is not None and one.whole_s < SHORT_S and one.threads == 1]  # fmt: skip
     if not known:
         return {}
     counts = np.array([np.bincount(one.graph.phase, minlength=len(PHASES)) for one in known])

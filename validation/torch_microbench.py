@@ -291,7 +291,7 @@ IN_PLACE: tuple[Callable[[torch.Tensor, torch.Tensor], torch.Tensor], ...] = (
 
 def elementwise(draw: Draw) -> Piece:
     """Draw some maps, combinations and a reduction of matrices."""
-    rows, columns = draw.sizes((1, 4096), (16, 4096), cost=lambda r, c: (0.0, 8.0 * r * c))
+    rows, columns = draw.sizes((1, 4096), (1, 4096), cost=lambda r, c: (0.0, 8.0 * r * c))
     left, right = draw.tensor(rows, columns).abs_().add_(0.1), draw.tensor(rows, columns)
     other = draw.tensor(rows, columns)
     single = [draw.pick(UNARY) for _ in range(3)]

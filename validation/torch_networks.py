@@ -314,20 +314,23 @@ def regression(draw: Draw) -> Program:
     given = draw.tensor(rows, features)
     if draw.chance(0.6):
         return _program(draw, layer, given, max(classes, 2), training=True)
-    weight = nn.Parameter(draw.tensor(features) * 0.01)
+    scorer = nn.Linear(features, 1)
     sign = torch.randint(0, 2, (rows,)) * 2.0 - 1.0
-    update = torch.optim.SGD([weight], lr=0.0)
+    weights = list(scorer.parameters())
+    update = torch.optim.SGD(weights, lr=0.0)
+    product = draw.chance(0.3)
 
     def step(set_phase: SetPhase) -> None:
         set_phase("forward")
         update.zero_grad()
-        loss = (1.0 - sign * (given @ weight)).clamp(min=0).mean() + 1e-3 * (weight * weight).sum()
+        scores = given @ weights[0][0] if product else scorer(given)[:, 0]
+        loss = (1.0 - sign * scores).clamp(min=0).mean() + 1e-3 * weights[0].square().sum()
         set_phase("backward")
         loss.backward()
         set_phase("update")
         update.step()
 
-    return Program(step, [weight])
+    return Program(step, weights)
 
 
 NETWORKS: dict[str, tuple[Network, float]] = {

@@ -89,7 +89,7 @@ class Timed:
         """Return it with its graph, which is recorded again."""
         with torch_threads(self.recipe.threads):
             graph = recorded_graph(self.recipe.program())
-        return Timing(graph, self.times_s, self.whole_s)
+        return Timing(graph, self.times_s, self.whole_s, self.recipe.threads)
 
 
 def recipes(threads: int = 1, dtype: str = "float32", largest: float = 8.0) -> Iterator[Recipe]:
@@ -132,7 +132,7 @@ def _time_program(recipe: Recipe, program: Program, alone: bool) -> tuple[Timed,
     # What disturbs a team only adds to the wall time.
     rank = 0.5 if alone else 0.25
     times, whole_s = np.quantile(found.times_s, rank, axis=0), float(np.quantile(whole, rank))
-    return Timed(recipe, times, whole_s), Timing(found.graph, times, whole_s)
+    return Timed(recipe, times, whole_s), Timing(found.graph, times, whole_s, recipe.threads)
 
 
 def _step_s(program: Program, clock: Callable[[], float]) -> float:

@@ -169,6 +169,7 @@ def test_work_below_the_grain_stays_on_one_thread():
     [
         ({("mm", "bfloat16"), ("gemm", "bfloat16"), ("mm", "float32")}, ("mm", "bfloat16")),
         ({("gemm", "bfloat16"), ("mm", "float32"), ("gemm", "float32")}, ("gemm", "bfloat16")),
+        ({("mm_", "bfloat16"), ("gemm", "bfloat16")}, ("mm_", "bfloat16")),
         ({("mm", "float32"), ("gemm", "float32")}, ("mm", "float32")),
         ({("gemm", "float32"), ("elementwise", "float32")}, ("gemm", "float32")),
     ],
