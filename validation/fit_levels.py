@@ -121,9 +121,7 @@ def with_shared(levels: Sequence[Level], team: Sequence[Reach], threads: int) ->
     return tuple(_with_shared(levels, place, team, threads) for place in range(len(levels)))
 
 
-def _with_shared(
-    levels: Sequence[Level], place: int, team: Sequence[Reach], threads: int
-) -> Level:
+def _with_shared(levels: Sequence[Level], place: int, team: Sequence[Reach], threads: int) -> Level:
     level = levels[place]
     if level.name in ("L1", "L2"):
         return level

@@ -73,9 +73,7 @@ def sweep(
     return [_reach(pool, ring, budget_s / len(rings), threads, buffer_bytes) for ring in rings]
 
 
-def _reach(
-    pool: torch.Tensor, ring: int, budget_s: float, threads: int, most: int
-) -> Reach:
+def _reach(pool: torch.Tensor, ring: int, budget_s: float, threads: int, most: int) -> Reach:
     size = max(16, min(most, ring // SHARE_OF_RING) // 4)
     parts = pool[: max(2, ring // 4 // size) // 2 * 2 * size].split(size)
     pairs = list(zip(parts[::2], parts[1::2], strict=True))

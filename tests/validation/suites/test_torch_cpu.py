@@ -38,7 +38,7 @@ def measured(monkeypatch):
     monkeypatch.setattr(torch_measure, "measure_workload", take)
     monkeypatch.setattr(torch_cpu, "SUBJECTS", TINY)
     monkeypatch.setattr("hwmodels.this_machine.this_machine", type("Two", (), {"max_threads": 2}))
-    said = []
+    said: list[str] = []
     return torch_cpu.measure(said.append), said
 
 
