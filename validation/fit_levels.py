@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hwmodels.cpu_cost import SOFTNESS, Level
 from simulator.ops import FloatArray
-from validation.torch_levels import Reach
+
+if TYPE_CHECKING:
+    from validation.torch_levels import Reach
 
 NAMES = ("L1", "L2", "L3", "DRAM")
 GUESS_BYTES = {"L1": 32e3, "L2": 1e6, "L3": 32e6}
