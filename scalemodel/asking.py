@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.errors import InputError
 from simulator.scenario import Scenario, Value
-from simulator.sweep_chunks import Evaluate
-from simulator.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from simulator.sweep import Progress
+    from simulator.sweep_chunks import Evaluate
+    from simulator.workload import Workload
     from validation.measure import Measurement
 
 

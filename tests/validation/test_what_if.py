@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import pickle
-import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -192,9 +192,9 @@ def test_ten_thousand_points_of_a_what_if(workload, report_figure):
         "plan.threads": [1, 2, 4, 8],
         "workload.batch": range(1, 26),
     }
-    begin = time.process_time()
+    begin = sum(os.times()[:4])  # of this process and of those it waited for
     frame = sweep(grid, BASE.changed({"workload": workload}))
-    cpu_s = time.process_time() - begin
+    cpu_s = sum(os.times()[:4]) - begin
     assert len(frame) == 10_000
     assert (frame["reason"] == "").all()
     report_figure(f"10,000 what-if points of {workload}: {cpu_s:.2f} s of CPU (target 2 s)")
