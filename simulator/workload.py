@@ -18,6 +18,8 @@ from simulator.ops import Graph
 
 BUCKET_BYTES = 25 * 2**20
 """Gradient bucket size: the default `bucket_cap_mb` of torch's DistributedDataParallel."""
+MOST_STEPS = 1_000_000
+"""More would take minutes and say the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,9 @@ class Job:
 
     def __post_init__(self) -> None:
         check_whole("steps", self.steps, 1)
+        if self.steps > MOST_STEPS:
+            raise InputError(f"steps: at most {MOST_STEPS:,} are simulated, got {self.steps:,}; "
+                             "how long a whole job is, its tariff says (job.steps)")  # fmt: skip
         check_whole("seed", self.seed, 0)
 
     def __getattr__(self, name: str) -> Any:

@@ -132,6 +132,11 @@ def test_impossible_steps_and_seeds_are_refused(wrong, name):
         simulate(inference(), IdealDevice(1e9), Single(), **wrong)
 
 
+def test_more_steps_than_anyone_needs_are_refused():
+    with pytest.raises(InputError, match=r"at most 1,000,000 are simulated, got 10,000,000,000"):
+        simulate(inference(), IdealDevice(1e9), Single(), steps=10**10)
+
+
 def test_steps_and_seeds_may_be_numpys():
     numpys: dict[str, Any] = {"steps": np.int64(2), "seed": np.uint8(7)}
     assert simulate(inference(), IdealDevice(1e9), Single(), **numpys).time_s == 2.0
