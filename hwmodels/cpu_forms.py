@@ -175,6 +175,13 @@ def _inner(rows: Rows) -> FloatArray:
 
 
 _ROWS_COLUMNS = Form(_product("rows", "columns"), _dims("rows", "columns"))
+def _evenness(rows: Rows) -> FloatArray:
+    """Return columns over those that do not fill a vector; these are done one by one."""
+    left = np.maximum(rows.dim["columns"] % CHANNEL_BLOCK, 1e-9)
+    even: FloatArray = rows.dim["columns"] / left
+    return even
+
+
 _LOOKUP = Form(_product("rows", "width"), _dims("width"))
 _MAP = Form(_elements, {})
 _DIRECT = Form(_blocked_flops, {"positions": _positions, "uses": _uses, "inner": _inner})
@@ -207,7 +214,7 @@ FORMS: dict[str, Form] = {
         },
     ),
     "normalization": _ROWS_COLUMNS,
-    "softmax": _ROWS_COLUMNS,
+    "softmax": Form(_ROWS_COLUMNS.amount, {**_ROWS_COLUMNS.sizes, "evenness": _evenness}),
     "sort": _ROWS_COLUMNS,
     "pool": Form(_product("outputs", "window"), _dims("window")),
     "gather": _LOOKUP,
