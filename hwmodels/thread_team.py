@@ -6,9 +6,7 @@ part, a parallel part, and barriers whose time grows with the team.
 
 T = W (s + (1 - s)/E) + B (N^g - 1) K
 
-- E, effective cores: (cores + sibling_work x siblings) ^ core_exponent. Siblings are second threads
-  of busy cores; the exponent is below 1 where cores get in each other's way (memory bandwidth,
-  uneven shares) and above 1 where a larger team spares work (caches, garbage collection).
+- E, effective cores: cores + sibling_work x siblings, which are second threads of busy cores.
 - N, threads in the barrier: cores + sibling_weight x siblings.
 - K, distance: socket_factor once for each doubling of sockets, and cache_factor where the team
   lies in several last-level caches of a socket.
@@ -19,6 +17,7 @@ Numbers of a team and of a program may be arrays: of many teams, or of many prog
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
@@ -30,7 +29,7 @@ from simulator.ops import FloatArray
 
 Amount: TypeAlias = float | FloatArray
 
-_SPAN = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?")
+_SPAN = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*(?::\s*(\d+)\s*)?)?")
 _MOST_THREADS = 65_536
 
 
@@ -39,14 +38,14 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
 
     Parameters
     ----------
-    text : numbers and ranges, as `taskset --cpu-list` takes them
+    text : numbers, ranges and ranges by steps, as `taskset --cpu-list` takes them
 
     Raises
     ------
     InputError : not such a list, an empty or backward range, or a thread named twice
 
-    >>> parse_cpu_list("0-3,16")
-    (0, 1, 2, 3, 16)
+    >>> parse_cpu_list("0-3,16-20:2")
+    (0, 1, 2, 3, 16, 18, 20)
     """
     found: list[int] = []
     for part in text.split(","):
@@ -60,10 +59,25 @@ def _span(part: str, text: str) -> range:
     match = _SPAN.fullmatch(part)
     if match is None:
         raise InputError(f"CPU list '{text}': expected numbers and ranges such as 0-3,16-19")
-    first, last = int(match[1]), int(match[2] or match[1])
-    if not first <= last < _MOST_THREADS:
+    first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+    if not (first <= last < _MOST_THREADS and step):
         raise InputError(f"CPU list '{text}': '{part}' is no range of hardware threads")
-    return range(first, last + 1)
+    return range(first, last + 1, step)
+
+
+def format_cpu_list(threads: Iterable[int]) -> str:
+    """Return the shortest CPU list of numbers and ranges that names these hardware threads.
+
+    >>> format_cpu_list(parse_cpu_list("16, 0, 1, 2-3"))
+    '0-3,16'
+    """
+    spans: list[list[int]] = []
+    for thread in sorted(threads):
+        if spans and thread == spans[-1][-1] + 1:
+            spans[-1][1:] = [thread]
+        else:
+            spans.append([thread])
+    return ",".join("-".join(map(str, span)) for span in spans)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +174,6 @@ class Threading:
 
     Parameters
     ----------
-    core_exponent : power of the number of cores that they are worth
     sibling_work : what the second thread of a core adds to its work, in cores
     sibling_weight : threads that it counts as in a barrier
     barrier_exponent : power of the number of threads that a barrier takes
@@ -168,7 +181,6 @@ class Threading:
     cache_factor : how much dearer they are across last-level caches of a socket
     """
 
-    core_exponent: Amount = 1.0
     sibling_work: Amount = 0.0
     sibling_weight: Amount = 1.0
     barrier_exponent: Amount = 1.0
@@ -179,13 +191,13 @@ class Threading:
         for field in fields(self):
             numbers(field.name, getattr(self, field.name), above=field.name != "sibling_work")
 
-    def effective_cores(self, team: Team) -> Result:
+    def effective_cores(self, team: Team) -> Amount:
         """Return how many cores' worth of parallel work a team does.
 
         >>> Threading(sibling_work=0.25).effective_cores(Team(cores=8, siblings=8))
         10.0
         """
-        return (team.cores + self.sibling_work * team.siblings) ** self.core_exponent
+        return team.cores + self.sibling_work * team.siblings
 
     def barrier_growth(self, team: Team) -> Result:
         """Return the time of barriers over that of the smallest step; 0 for one thread.

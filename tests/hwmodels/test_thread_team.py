@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwmodels.thread_team import Layout, Team, Threading, parse_cpu_list
+from hwmodels.thread_team import Layout, Team, Threading, format_cpu_list, parse_cpu_list
 from simulator.errors import InputError
 from simulator.laws import amdahl_time_s
 
@@ -13,7 +13,6 @@ TWO_SOCKETS = Layout(sockets=2, cores_per_socket=16, threads_per_core=2)
 ONE_SOCKET = Layout(sockets=1, cores_per_socket=16, threads_per_core=2)
 CHIPLETS = Layout(sockets=1, cores_per_socket=48, threads_per_core=2, cores_per_cache=4)
 BOOSTING = Threading(
-    core_exponent=0.95,
     sibling_work=0.22,
     sibling_weight=2.0,
     barrier_exponent=0.75,
@@ -26,11 +25,22 @@ def test_a_cpu_list_names_threads_and_ranges():
     assert parse_cpu_list("5") == (5,)
     assert parse_cpu_list("0-3,16-19") == (0, 1, 2, 3, 16, 17, 18, 19)
     assert parse_cpu_list(" 0 - 1 , 4 ") == (0, 1, 4)
+    assert parse_cpu_list("0-6:2,9") == (0, 2, 4, 6, 9)
 
 
 @given(st.sets(st.integers(0, 500), min_size=1))
 def test_a_list_of_single_threads_is_read_back(threads):
     assert set(parse_cpu_list(",".join(map(str, threads)))) == threads
+
+
+@given(st.sets(st.integers(0, 60), min_size=1))
+def test_what_is_written_is_read_back_in_order(threads):
+    assert parse_cpu_list(format_cpu_list(threads)) == tuple(sorted(threads))
+
+
+@pytest.mark.parametrize("text", ["0", "0-1", "0-3,16-19", "0-47,96-143", "1,3,5"])
+def test_a_list_in_its_shortest_form_stays_as_it_is(text):
+    assert format_cpu_list(parse_cpu_list(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -41,6 +51,9 @@ def test_a_list_of_single_threads_is_read_back(threads):
         ("a-b", "expected numbers and ranges"),
         ("-1", "expected numbers and ranges"),
         ("3-1", "'3-1' is no range"),
+        ("0-3:0", "'0-3:0' is no range"),
+        ("0-3,", "expected numbers and ranges"),
+        ("0x3", "expected numbers and ranges"),
         ("0-9999999999", "is no range"),
         ("0-3,2", "names a hardware thread twice"),
     ],
