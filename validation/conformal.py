@@ -8,6 +8,7 @@ exchangeable, the quantiles of n old ratios, taken at the ranks of n + 1, cover 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
@@ -46,6 +47,34 @@ def ratio_interval(ratios: ArrayLike, coverage: float = 0.9) -> tuple[float, flo
     reach = (0.5 / tail) / (len(logs) + 1)
     margin = (logs[-1] - logs[0]) / 2 * min(reach, 1.0)
     return float(np.exp(logs[0] - margin)), float(np.exp(logs[-1] + margin))
+
+
+def group_factor(ratios: ArrayLike, groups: Sequence[Hashable], coverage: float = 0.9) -> float:
+    """Return the factor f such that measured values lie from predicted / f to predicted x f.
+
+    It holds for cases of a *new group*: each old group counts the same, however many cases it has,
+    and the new one counts as one more whose ratios may be anything (pooled distributions of groups,
+    after Dunn, Wasserman & Ramdas, Distribution-Free Prediction Sets for Two-Layer Hierarchical
+    Data, JASA 2023). With too few groups (n < coverage / (1 - coverage)) it is the largest ratio.
+
+    Parameters
+    ----------
+    ratios : measured over predicted of n cases whose whole groups were not fitted, (n,), positive
+    groups : the group of each case
+    coverage : share of cases of new groups that shall lie inside, in (0, 1)
+
+    >>> ratios = np.exp(np.linspace(-0.5, 0.5, 99))
+    >>> round(group_factor(ratios, range(99)), 3)
+    1.583
+    """
+    if not 0 < coverage < 1:
+        raise InputError(f"coverage must lie between 0 and 1; got {coverage}")
+    sizes = np.abs(np.log(_positive(ratios)))
+    counts = Counter(groups)
+    weights = np.array([1 / (counts[group] * (len(counts) + 1)) for group in groups])
+    order = np.argsort(sizes)
+    rank = int(np.searchsorted(np.cumsum(weights[order]), coverage - 1e-9))
+    return float(np.exp(sizes[order[min(rank, len(order) - 1)]]))
 
 
 def _positive(ratios: ArrayLike) -> FloatArray:
