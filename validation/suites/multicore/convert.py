@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwmodels.thread_team import Layout, Team, parse_cpu_list
+from hwmodels.devices import find_spec
+from hwmodels.thread_team import Layout, Team, format_cpu_list, parse_cpu_list
 from simulator.errors import InputError, UnknownNameError
 from validation.cases import Case, Conversion, join_repeats, setting
 from validation.suite import Row
@@ -27,6 +28,8 @@ COLUMNS = (
     "algorithm", "tool", "dataset", "n_rows", "n_nodes", "n_cores", "core_list", "hardware", "date",
     "time_s", "metric", "source", "licence",
 )  # fmt: skip
+SIZE_INDEX = "size index "
+"""Ends the name of a data set whose rows the table does not say, before a number."""
 ONE_SOCKET = "one socket without SMT"
 MORE = "SMT or more sockets"
 FEW = f"{FEW_CORES} cores and fewer"
@@ -67,10 +70,19 @@ CLIFFS = (
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Be a machine of the table."""
+    """Be a machine of the table.
+
+    Parameters
+    ----------
+    name : in the case files
+    hardware : how the table's column `hardware` begins
+    device : in the catalog
+    layout : where its hardware threads lie
+    """
 
     name: str
     hardware: str
+    device: str
     layout: Layout
 
 
@@ -85,9 +97,15 @@ def machines() -> Mapping[str, Machine]:
     return {name: _machine(name, table) for name, table in tables.items()}
 
 
-def _machine(name: str, table: Mapping[str, str | int]) -> Machine:
-    counts = {key: value for key, value in table.items() if isinstance(value, int)}
-    return Machine(name, str(table["hardware"]), Layout(**counts))
+def _machine(name: str, table: Mapping[str, str]) -> Machine:
+    spec = find_spec(table["device"])
+    layout = Layout(
+        sockets=int(spec.number("sockets") or 1),
+        cores_per_socket=int(spec.known("cores")),
+        threads_per_core=int(spec.known("threads_per_core")),
+        cores_per_cache=int(spec.number("cache.l3_cores") or 0),
+    )
+    return Machine(name, table["hardware"], table["device"], layout)
 
 
 def team_of(case: Case) -> Team:
@@ -96,12 +114,15 @@ def team_of(case: Case) -> Team:
     Raises
     ------
     UnknownNameError : a machine whose layout is not known
-    InputError : a core list that the machine does not have
+    InputError : no core list, or one that the machine does not have
     """
-    name = case.text("on")
+    name, where = case.text("on"), f"case {case.case_id}"
     if name not in machines():
-        raise UnknownNameError("machine", name, machines(), where=f"case {case.case_id}")
-    return machines()[name].layout.team(case.text("plan.cores"))
+        raise UnknownNameError("machine", name, machines(), where=where)
+    try:
+        return machines()[name].layout.team(case.text("plan.cores"))
+    except InputError as error:
+        raise InputError(f"{where}, plan.cores: {error}") from error
 
 
 def convert(rows: Sequence[Row]) -> Conversion:
@@ -133,11 +154,12 @@ def _read(row: Row, where: str) -> Case | str:
     machine = next((m for m in machines().values() if row["hardware"].startswith(m.hardware)), None)
     if machine is None:
         return "a machine whose sockets and caches are not known"
-    if max(_threads(row, where)) >= machine.layout.threads:
+    used = _cpus(row, where)
+    if max(used) >= machine.layout.threads:
         return "a core list that goes beyond the machine as it is known"
-    case = _case(row, machine, where)
-    if team_of(case).threads != case.number("plan.threads"):
+    if len(used) != _number(row, "n_cores", where):
         return "core list and number of cores disagree"
+    case = _case(row, machine, used, where)
     return next((cliff.reason for cliff in CLIFFS if cliff.holds(case)), case)
 
 
@@ -145,42 +167,43 @@ def _foreign(row: Row) -> str:
     """Return why a row is no boosting on chosen cores of one machine, "" if it is."""
     if not row["algorithm"].startswith("gradient boosting"):
         return "another algorithm than gradient boosting"
-    if not row["core_list"]:
+    if not row["core_list"].strip():
         return "no core list (a GPU, a cluster, or cores not pinned)"
     if row["n_nodes"] not in ("1", "1.0"):
-        return "more than one node"
+        return "not on one node"
     if row["metric"] != "training time s":
         return f"metric {row['metric']}"
-    if not row["n_rows"] and "size index" not in row["dataset"]:
+    if not row["n_rows"] and not row["dataset"].rpartition(SIZE_INDEX)[2].isdecimal():
         return "a data set of unknown size"
     return ""
 
 
-def _threads(row: Row, where: str) -> tuple[int, ...]:
+def _cpus(row: Row, where: str) -> tuple[int, ...]:
     try:
         return parse_cpu_list(row["core_list"])
     except InputError as error:
         raise InputError(f"{where}, column core_list: {error}") from error
 
 
-def _case(row: Row, machine: Machine, where: str) -> Case:
-    threads = _number(row, "n_cores", where)
+def _case(row: Row, machine: Machine, used: Sequence[int], where: str) -> Case:
+    cpu_list = format_cpu_list(used)
     settings: dict[str, str | float] = {
         "workload": "gradient-boosting",
         "workload.tool": row["tool"],
         "workload.algorithm": row["algorithm"],
         "workload.dataset": row["dataset"],
-        "workload.date": setting(row["date"]),
         "on": machine.name,
         "plan": "threads",
-        "plan.threads": threads,
-        "plan.cores": setting(row["core_list"]),
+        "plan.threads": float(len(used)),
+        "plan.cores": setting(cpu_list),
     }
+    if row["date"]:
+        settings["workload.date"] = setting(row["date"])
     if row["n_rows"]:
         settings["workload.rows"] = _number(row, "n_rows", where)
     return Case(
         suite=SUITE,
-        group=group_of(threads, machine.layout.team(row["core_list"])),
+        group=group_of(len(used), machine.layout.team(cpu_list)),
         settings=settings,
         metric="time_s",
         measured=_number(row, "time_s", where),

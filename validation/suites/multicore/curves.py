@@ -1,9 +1,10 @@
 """Arrange the cases of the suite as curves: one program on one machine, time by team of threads.
 
 A *curve* is a tool's run on a data set on a machine at a date. A *program* is what curves share
-across machines and sizes: a tool, the benchmark's settings, and its code: XGBoost rewrote the
-threading of its histogram method for version 1.0 (release notes, February 2020), so what ran
-before is another program.
+across machines and sizes: a tool, the benchmark's settings, and its code: XGBoost 1.0 (2020-02-19)
+rewrote how its histogram method runs on many cores, up to five times faster (NEWS.md of
+dmlc/xgboost, "Better performance scaling for multi-core CPUs"; Apache-2.0), so what ran before is
+another program. A *device* is what curves share on one kind of machine.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from hwmodels.thread_team import Team
 from simulator.errors import InputError
 from simulator.ops import FloatArray, IntArray
 from validation.cases import Case
-from validation.suites.multicore.convert import FEW_CORES, machines, team_of
+from validation.suites.multicore.convert import FEW_CORES, SIZE_INDEX, machines, team_of
 
 ROWS_PER_INDEX = 1e6
-"""Rows of a data set that is given as `size index n` only: index 10 takes as long with every tool
-as 10 M rows on the machine of the same study that has one socket."""
+"""Rows of a data set that is given as `size index n` only. Inferred: on r4.8xlarge, where both were
+run, index 10 takes each tool as long as 10 M rows, within 4 %."""
 _REWRITTEN = {"xgboost": "2020"}
 
 
@@ -46,6 +47,11 @@ class Curve:
         """Return one text for the curve."""
         return f"{self.program} | {self.machine} | {self.date} | {self.dataset} | {self.rows:g}"
 
+    @property
+    def device(self) -> str:
+        """Return the device of the catalog that the machine is."""
+        return machines()[self.machine].device
+
 
 def curve_of(case: Case) -> Curve:
     """Return the curve of a case."""
@@ -60,8 +66,8 @@ def curve_of(case: Case) -> Curve:
 def _rows(case: Case, dataset: str) -> float:
     if "workload.rows" in case.settings:
         return case.number("workload.rows")
-    index = dataset.rpartition("size index ")[2]
-    if not index.isdigit():
+    index = dataset.rpartition(SIZE_INDEX)[2]
+    if not index.isdecimal():
         raise InputError(f"case {case.case_id}: has neither workload.rows nor a size index")
     return float(index) * ROWS_PER_INDEX
 
@@ -72,28 +78,26 @@ class Curves:
 
     Parameters
     ----------
-    curves, programs, machines : what there is, sorted
-    curve, program, machine : of each case, as positions in these, (n,)
-    program_of, machine_of : of each curve, (curves,)
+    curves, programs, devices : what there is, sorted
+    curve, program, device : of each case, as positions in these, (n,)
+    program_of, device_of : of each curve, (curves,)
     scale : of each curve, log10 of its rows over a million, (curves,)
     team : team of each case
     threads, time_s : of each case, (n,)
-    split_machines : whether each machine's sockets have several last-level caches, (machines,)
     """
 
     curves: tuple[Curve, ...]
     programs: tuple[str, ...]
-    machines: tuple[str, ...]
+    devices: tuple[str, ...]
     curve: IntArray
     program: IntArray
-    machine: IntArray
+    device: IntArray
     program_of: IntArray
-    machine_of: IntArray
+    device_of: IntArray
     scale: FloatArray
     team: Team
     threads: FloatArray
     time_s: FloatArray
-    split_machines: FloatArray
 
 
 def arrange(cases: Sequence[Case]) -> Curves:
@@ -101,31 +105,25 @@ def arrange(cases: Sequence[Case]) -> Curves:
     each = [curve_of(case) for case in cases]
     curves = tuple(sorted(set(each)))
     programs = tuple(sorted({curve.program for curve in curves}))
-    names = tuple(sorted({curve.machine for curve in curves}))
+    devices = tuple(sorted({curve.device for curve in curves}))
     place = {curve: i for i, curve in enumerate(curves)}
     program_of = np.array([programs.index(curve.program) for curve in curves])
-    machine_of = np.array([names.index(curve.machine) for curve in curves])
+    device_of = np.array([devices.index(curve.device) for curve in curves])
     curve = np.array([place[one] for one in each])
     return Curves(
         curves=curves,
         programs=programs,
-        machines=names,
+        devices=devices,
         curve=curve,
         program=program_of[curve],
-        machine=machine_of[curve],
+        device=device_of[curve],
         program_of=program_of,
-        machine_of=machine_of,
+        device_of=device_of,
         scale=np.log10([one.rows / 1e6 for one in curves]),
         team=teams(cases),
         threads=np.array([case.number("plan.threads") for case in cases]),
         time_s=np.array([case.measured for case in cases]),
-        split_machines=np.array([_is_split(name) for name in names], dtype=float),
     )
-
-
-def _is_split(machine: str) -> bool:
-    layout = machines()[machine].layout
-    return 0 < layout.cores_per_cache < layout.cores_per_socket
 
 
 def teams(cases: Sequence[Case]) -> Team:

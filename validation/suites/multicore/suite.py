@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from validation.cases import Case
 from validation.suite import Suite
 from validation.suites.multicore.baselines import ideal, law
+from validation.suites.multicore.calibrate import fit
 from validation.suites.multicore.convert import SUITE as NAME
 from validation.suites.multicore.convert import convert
-from validation.suites.multicore.forecast import fit, predict
+from validation.suites.multicore.forecast import predict
 
 
 def groups(case: Case) -> Sequence[str]:
