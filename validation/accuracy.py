@@ -83,6 +83,7 @@ def section(report: Report) -> str:
         lines += [_row(split, *row) for row in _rows(figures)]
     for split, figures in report["splits"].items():
         lines += _remarks(split, figures)
+    lines += [f"\n{remark}" for remark in find_suite(name).calibration().get("remarks", ())]
     return "\n".join(lines) + "\n"
 
 

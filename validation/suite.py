@@ -1,7 +1,8 @@
 """Say what a suite is: cases of one kind, a way to predict them, and what to compare that with.
 
 Suite `gpu-gemm` lives in the folder `validation/suites/gpu_gemm`: `suite.py` (defines `SUITE`),
-`cases.csv`, `calibration.toml` (what was fitted, and the case_ids of all rows it was fitted on).
+`cases.csv`, `calibration.toml` (what was fitted, the case_ids of all rows it was fitted on, and
+`remarks`: sentences that the accuracy report shall hold beside the figures).
 """
 
 from __future__ import annotations

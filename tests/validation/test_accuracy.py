@@ -55,3 +55,12 @@ def test_unknown_figures_are_dashes_not_zeros(tmp_path):
     path = tmp_path / "ACCURACY.md"
     write_accuracy(path, [report(None)])
     assert "| – |" in path.read_text()
+
+
+def test_remarks_of_a_calibration_stand_in_its_section(tmp_path):
+    path = tmp_path / "ACCURACY.md"
+    remarks = find_suite("multicore").calibration()["remarks"]
+    write_accuracy(path, [{"suite": "multicore", "splits": {"held_out": figures(1.0)}}])
+    text = path.read_text()
+    assert remarks
+    assert all(f"\n\n{remark}\n" in text for remark in remarks)
