@@ -175,6 +175,8 @@ def _inner(rows: Rows) -> FloatArray:
 
 
 _ROWS_COLUMNS = Form(_product("rows", "columns"), _dims("rows", "columns"))
+
+
 def _evenness(rows: Rows) -> FloatArray:
     """Return columns over those that do not fill a vector; these are done one by one."""
     left = np.maximum(rows.dim["columns"] % CHANNEL_BLOCK, 1e-9)

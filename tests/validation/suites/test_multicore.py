@@ -14,6 +14,7 @@ from hwmodels.thread_team import Layout
 from simulator.errors import InputError, UnknownNameError
 from validation.cases import Case, read_cases, write_cases
 from validation.compare import compare
+from validation.convert import main
 from validation.suite import Prediction, Skip, find_suite
 from validation.suites.multicore.baselines import ideal, law
 from validation.suites.multicore.calibrate import figures, fit_tables, left_out, try_split
@@ -440,6 +441,23 @@ def test_a_machine_never_seen_is_skipped_by_the_model_and_by_baselines():
     figures_of = compare(SUITE, [case], CALIBRATION).report()["splits"]["held_out"]
     assert figures_of["skipped"] == 1
     assert all(other["skipped"] == 1 for other in figures_of["baselines"].values())
+
+
+def test_larger_counts_alone_of_known_curves_are_all_predicted(tmp_path):
+    """A raw table without few cores, of machines whose larger counts nobody fitted."""
+    raw, out = tmp_path / "raw.csv", tmp_path / "cases.csv"
+    c7i = {"hardware": "AWS c7i.metal-48xl (2x48 phys cores Xeon 8488C, HT)", "date": "2024-06"}
+    lists = {"48": "0-47", "96": "0-47,96-143", "192": "0-191"}
+    rows = [{**ROW, **c7i, "n_cores": n, "core_list": text} for n, text in lists.items()]
+    with raw.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(ROW))
+        writer.writeheader()
+        writer.writerows([*rows, *rows, {**ROW, "hardware": "a laptop"}])
+    assert main(["multicore", str(raw), "--out", str(out)]) == 0
+    cases = read_cases(out, "multicore")
+    assert [case.repeats for case in cases] == [2, 2, 2]
+    held_out_figures = compare(SUITE, cases, CALIBRATION).report()["splits"]["held_out"]
+    assert (held_out_figures["n"], held_out_figures["skipped"]) == (3, 0)
 
 
 def test_predictions_lie_in_their_intervals_which_widen_with_distance():
