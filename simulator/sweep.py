@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from simulator.bounds import Bound, check_bounds
 from simulator.errors import BoundError, DoesNotFitError, InputError, UnknownNameError
 from simulator.scenario import Scenario, Value, checked_grid
-from simulator.sweep_chunks import ERROR, REASON, Evaluate, Task, executing
-from simulator.sweep_store import Row, SweepStore
+from simulator.sweep_chunks import Evaluate, Task, executing
+from simulator.sweep_store import ERROR, REASON, Row, SweepStore
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ def sweep(
     axes = checked_grid(grid)
     points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     store = None if out is None else SweepStore.open(Path(out), base, axes, stamp)
-    rows: dict[int, Row] = {} if store is None else store.rows()
+    rows: dict[int, Row] = {} if store is None else store.rows(len(points))
     left = [index for index in range(len(points)) if index not in rows]
     task = Task(evaluate, base, points)
     for done in executing(executor).chunks(task, left):

@@ -22,15 +22,10 @@ from simulator.errors import (
 )
 from simulator.run import METRICS, Run
 from simulator.scenario import Scenario, Value
-from simulator.sweep_store import Row
+from simulator.sweep_store import ERROR, REASON, Row
 
 Evaluate: TypeAlias = Callable[[Scenario], "Run | Mapping[str, float | None]"]
 """Gives the run of a scenario, or its metrics by name."""
-
-REASON = "reason"
-"""The key that says why a point cannot be."""
-ERROR = "error"
-"""The key that says of which kind the reason is: "fit" or "input"."""
 
 _MISTAKES = (UnknownNameError, UnitError, FileError)
 """Errors of the question itself: no other point of the grid can be meant."""

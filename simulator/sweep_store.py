@@ -20,6 +20,11 @@ from simulator.version import VERSION
 Row: TypeAlias = Mapping[str, float | str | None]
 """What a point gave: metrics by name; or "reason" and "error" where it cannot be."""
 
+REASON = "reason"
+"""The key that says why a point cannot be."""
+ERROR = "error"
+"""The key that says of which kind the reason is: "fit" or "input"."""
+
 IDENTITY = "sweep.json"
 TABLE = "table.csv"
 
@@ -51,8 +56,8 @@ class SweepStore:
             _write(path, json.dumps(identity, indent=1))
         return cls(folder)
 
-    def rows(self) -> dict[int, Row]:
-        """Return the rows that are done, by the number of their point.
+    def rows(self, points: int) -> dict[int, Row]:
+        """Return the rows that are done, by the number of their point, of so many points.
 
         Raises
         ------
@@ -61,7 +66,7 @@ class SweepStore:
         found: dict[int, Row] = {}
         for path in sorted(self.folder.glob("rows-*.json")):
             try:
-                found |= {int(index): row for index, row in _read(path).items()}
+                found |= dict(_row(index, row, points) for index, row in _read(path).items())
             except (ValueError, AttributeError):
                 raise FileError(path, "is not a file of rows; remove it to do them again") from None
         return found
@@ -74,6 +79,17 @@ class SweepStore:
     def finish(self, table: str) -> None:
         """Write the whole table."""
         _write(self.folder / TABLE, table)
+
+
+def _row(index: str, row: Mapping[str, Any], points: int) -> tuple[int, Row]:
+    """Return a row as it was written; ValueError or AttributeError where it was not."""
+    for name, value in row.items():
+        wanted = str if name in (REASON, ERROR) else (int, float)
+        if value is not None and not isinstance(value, wanted):
+            raise ValueError(name)
+    if int(index) not in range(points):
+        raise ValueError(index)
+    return int(index), row
 
 
 def _plain(data: Any) -> Any:

@@ -242,7 +242,17 @@ def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
         sweep(GRID, toy, BASE, out=tmp_path / "out")
 
 
-@pytest.mark.parametrize("content", ['{"0": {"step_time_s": 1', "[1]", '{"x": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"0": {"step_time_s": 1',
+        "[1]",
+        '{"x": {}}',
+        '{"0": 3}',
+        '{"0": {"step_time_s": "x"}}',
+        '{"99": {}}',
+    ],
+)
 def test_a_broken_file_of_rows_is_an_error_that_names_it(tmp_path, content):
     sweep(GRID, toy, BASE, out=tmp_path)
     broken = tmp_path / "rows-0000000.json"
