@@ -11,7 +11,7 @@ from hwmodels.cpu import Cpu
 from hwmodels.roofline import roofline_s
 from hwmodels.this_machine import this_machine
 from simulator.errors import UnknownNameError
-from simulator.ops import DTYPES, FloatArray, Graph
+from simulator.ops import DTYPES, PHASES, FloatArray, Graph
 from simulator.workload import Workload
 from validation.cases import Case
 from validation.suite import Answer, Calibration, Predict, Prediction, Skip
@@ -73,7 +73,10 @@ def calibrated_roofline_s(workload: Workload, threads: int) -> float:
 
 @lru_cache(maxsize=256)
 def replayed_s(workload: Workload, threads: int) -> float:
-    """Return the time of a step as the sum of its ops, each timed by itself, seconds."""
+    """Return the time of a step as the sum of its ops, each timed by itself, seconds.
+
+    What the framework takes between the ops is added as this machine's calibration has it.
+    """
     from validation.torch_insitu import Program
     from validation.torch_measure import hold_still
     from validation.torch_replay import replay_s
@@ -82,7 +85,11 @@ def replayed_s(workload: Workload, threads: int) -> float:
     made = twin(workload)
     hold_still(made)
     weights = list(made.module.parameters())
-    return float(replay_s(Program(lambda set_phase: made.step(), weights), threads).sum())
+    ops = replay_s(Program(lambda set_phase: made.step(), weights), threads).sum()
+    device = this_machine()
+    between = device.rates.framework_s if isinstance(device, Cpu) else {}
+    phases = [PHASES[phase] for phase in workload.graph.phase]
+    return float(ops + sum(between.get(phase, 0.0) for phase in phases))
 
 
 def boosted_s(workload: Workload, threads: int) -> float:
