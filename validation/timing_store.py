@@ -8,9 +8,11 @@ process ended, and is done again.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from simulator.files import write_text
 
 Entry = dict[str, Any]
 
@@ -28,14 +30,17 @@ class TimingStore:
         self.path = path
         self._entries: dict[str, Entry] = {}
         lines = _lines(path)
-        if lines and lines[0] == {"conditions": dict(conditions)}:
+        first = {"conditions": dict(conditions)}
+        if lines and lines[0] == first:
             self._entries = {line["key"]: line for line in lines[1:] if "key" in line}
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"conditions": dict(conditions)}) + "\n", encoding="utf-8")
+        # Written anew: after a line that is cut off the next one could not be read.
+        write_text(path, "".join(json.dumps(one) + "\n" for one in (first, *self)))
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
 
     def get(self, key: str) -> Entry | None:
         """Return the entry of a key, None where it is still to be made."""
