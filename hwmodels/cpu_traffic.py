@@ -57,9 +57,28 @@ def traffic_of(graph: Graph) -> Traffic:
     """
     found = _FOUND.get(graph)
     if found is None:
-        found = _traffic(graph) if not graph.parts else _joined(graph.parts)
+        if graph.origin is not None:
+            whole, places = graph.origin
+            found = _selected(traffic_of(whole), places)
+        else:
+            found = _joined(graph.parts) if graph.parts else _traffic(graph)
         _FOUND[graph] = found
     return found
+
+
+def _selected(whole: Traffic, places: IntArray) -> Traffic:
+    """Return the accesses of some ops of a step."""
+    place = np.full(len(whole.fresh_bytes), -1, np.int64)
+    place[places] = np.arange(len(places))
+    mine = place[whole.op] >= 0
+    return Traffic(
+        op=place[whole.op[mine]],
+        nbytes=whole.nbytes[mine],
+        distance_bytes=whole.distance_bytes[mine],
+        weight=whole.weight[mine],
+        code_distance_bytes=whole.code_distance_bytes[places],
+        fresh_bytes=whole.fresh_bytes[places],
+    )
 
 
 def _joined(parts: Sequence[Graph]) -> Traffic:

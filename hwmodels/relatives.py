@@ -1,7 +1,7 @@
 """Complete what is known of a device: estimates, and the calibration of its nearest relative.
 
 Estimates lie in `catalog/estimates/KIND.toml`. Calibrations that come with the project lie in
-`catalog/calibrated/ARCHITECTURE.toml`: device files of the machines that were measured.
+`catalog/calibrated/KIND/ARCHITECTURE.toml`: device files of the machines that were measured.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ def completed(spec: Spec, find: FindSpec, calibrated: Path = _CATALOG / "calibra
     ----------
     spec : what is known
     find : gives the spec of a device by its name
-    calibrated : folder of calibrated device files, named by architecture
+    calibrated : folder of calibrated device files, by kind and architecture
     """
     spec = spec.with_estimates(*_estimates(spec.kind))
     if spec.calibration is not None:
         return spec
+    measured = calibrated / spec.kind
     nearest = nearest_architecture(
-        spec.architecture, (path.stem for path in calibrated.glob("*.toml"))
+        spec.architecture, (path.stem for path in measured.glob("*.toml"))
     )
     if nearest is None:
         return spec
-    relative = read_spec(calibrated / f"{nearest}.toml", find)
-    if relative.calibration is None or relative.kind != spec.kind:
+    relative = read_spec(measured / f"{nearest}.toml", find)
+    if relative.calibration is None:
         return spec
     spread = spec.known("model.borrowed_spread")
     return spec.replaced(calibration=relative.calibration.borrowed(spread))

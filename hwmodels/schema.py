@@ -8,8 +8,9 @@ and what `scalemodel show` prints. A further kind of device adds a schema here, 
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -195,7 +196,7 @@ _CPU_FIELDS = (
           doc="spread of a number that is taken over from another machine's calibration"),
 )  # fmt: skip
 
-_ORDERED = (
+_CPU_ORDERED = (
     ("clock.base_hz", "clock.boost_hz"),
     ("clock.base_hz", "clock.all_core_hz"),
     ("clock.all_core_hz", "clock.boost_hz"),
@@ -207,10 +208,10 @@ _ORDERED = (
 """Pairs of fields of a CPU of which the first is never above the second."""
 
 
-def _check_cpu(values: Mapping[str, Value]) -> None:
-    for small, large in _ORDERED:
+def _check_order(values: Mapping[str, Value], kind: str, pairs: Sequence[tuple[str, str]]) -> None:
+    for small, large in pairs:
         if small in values and large in values and float(values[small]) > float(values[large]):
-            low, high = CPU.field(small).show(values[small]), CPU.field(large).show(values[large])
+            low, high = (SCHEMAS[kind].field(key).show(values[key]) for key in (small, large))
             raise InputError(f"{small} ({low}) is above {large} ({high})")
 
 
@@ -227,9 +228,94 @@ def _cpu_headline(values: Mapping[str, Value]) -> str:
 CPU = Schema(
     "cpu",
     MappingProxyType({field.key: field for field in _CPU_FIELDS}),
-    check=_check_cpu,
+    check=functools.partial(_check_order, kind="cpu", pairs=_CPU_ORDERED),
     headline=_cpu_headline,
 )
 
-SCHEMAS: Mapping[str, Schema] = MappingProxyType({schema.kind: schema for schema in (CPU,)})
+_TENSOR_DTYPES = (
+    "float64", "tfloat32", "bfloat16", "float16", "float8", "float4", "int8", "int4",
+)  # fmt: skip
+_GPU_FIELDS = (
+    Field(key="sms", doc="streaming multiprocessors, compute units or cores of the whole device",
+          low=1, high=10_000, required=True, whole=True),
+    Field(key="compute_capability", doc="NVIDIA's number of the instruction set", text=True),
+    Field(key="year", doc="when it came out", low=2000, high=2100, whole=True),
+    Field(key="clock.base_hz", doc="clock that is always held", low=1e6, high=1e10),
+    Field(key="clock.boost_hz", doc="highest clock", low=1e6, high=1e10, required=True),
+    Field(key="clock.peak_hz", low=1e6, high=1e10,
+          doc="clock at which the peaks hold; the boost clock where the file says nothing"),
+    *(
+        Field(key=f"vector.{dtype}_flop_per_s", low=1e8, high=1e18, required=dtype == "float32",
+              doc=f"dense peak on {dtype} of the ordinary units, 2 per multiply-add")
+        for dtype in ("float64", "float32", "float16", "bfloat16")
+    ),
+    *(
+        Field(key=f"tensor.{dtype}_flop_per_s", low=1e8, high=1e18,
+              doc=f"dense peak on {dtype} of the matrix units, 2 per multiply-add")
+        for dtype in _TENSOR_DTYPES
+    ),
+    *(
+        Field(key=f"sparse.{dtype}_flop_per_s", low=1e8, high=1e18,
+              doc=f"peak on {dtype} where 2 of 4 weights are zero")
+        for dtype in _TENSOR_DTYPES
+    ),
+    Field(key="sm.threads", doc="threads that one multiprocessor keeps at most",
+          low=1, high=65536, whole=True),
+    Field(key="sm.registers", doc="32-bit registers of one multiprocessor",
+          low=1, high=2**24, whole=True),
+    Field(key="sm.shared_bytes", doc="shared memory of one multiprocessor at most",
+          low=KB, high=16 * MB),
+    Field(key="sm.l1_bytes", doc="first-level cache with shared memory of one multiprocessor",
+          low=KB, high=16 * MB),
+    Field(key="cache.l2_bytes", doc="cache that all multiprocessors share", low=KB, high=16 * GB),
+    Field(key="memory.type", doc="kind of the memory, in words", text=True),
+    Field(key="memory.size_bytes", doc="memory of the device", low=MB, high=1e16, required=True),
+    Field(key="memory.bus_bits", doc="width of the memory bus", low=8, high=65536, whole=True),
+    Field(key="memory.bandwidth_bytes_per_s", doc="memory bandwidth",
+          low=MB, high=100 * TB, required=True),
+    Field(key="link.scaleup", doc="link to the other devices of a node, in words", text=True),
+    Field(key="link.scaleup_bytes_per_s", doc="all such links together, one direction",
+          low=MB, high=100 * TB),
+    Field(key="link.pcie", doc="link to the host, in words", text=True),
+    Field(key="link.pcie_bytes_per_s", doc="link to the host, one direction",
+          low=MB, high=10 * TB),
+    Field(key="power.tdp_w", doc="power limit as sold", low=0.1, high=10_000),
+    Field(key="power.idle_w", doc="power of a device that does nothing", low=0, high=10_000),
+    Field(key="power.cap_low_w", doc="lowest power limit that can be set", low=0.1, high=10_000),
+    Field(key="price.device_usd", doc="price of one, at the day that the note says",
+          low=1, high=1e7),
+    Field(key="price.hour_usd", doc="price of one for an hour, where and when the note says",
+          low=1e-3, high=1e4),
+)  # fmt: skip
+
+_GPU_ORDERED = (
+    ("clock.base_hz", "clock.boost_hz"),
+    ("clock.peak_hz", "clock.boost_hz"),
+    ("sm.shared_bytes", "sm.l1_bytes"),
+    ("power.idle_w", "power.tdp_w"),
+    ("power.cap_low_w", "power.tdp_w"),
+    *((f"tensor.{dtype}_flop_per_s", f"sparse.{dtype}_flop_per_s") for dtype in _TENSOR_DTYPES),
+)
+
+
+def _gpu_headline(values: Mapping[str, Value]) -> str:
+    best = next(key for key in _HEADLINE_PEAKS if key in values)
+    dtype = best.removesuffix("_flop_per_s").replace(".", " ")
+    shown = [GPU.field(key).show(values[key])
+             for key in (best, "memory.size_bytes", "memory.bandwidth_bytes_per_s")]  # fmt: skip
+    return f"{values['sms']} SMs, {shown[0]} {dtype}, {shown[1]} at {shown[2]}"
+
+
+_HEADLINE_PEAKS = (
+    "tensor.bfloat16_flop_per_s", "tensor.float16_flop_per_s", "vector.float32_flop_per_s",
+)  # fmt: skip
+
+GPU = Schema(
+    "gpu",
+    MappingProxyType({field.key: field for field in _GPU_FIELDS}),
+    check=functools.partial(_check_order, kind="gpu", pairs=_GPU_ORDERED),
+    headline=_gpu_headline,
+)
+
+SCHEMAS: Mapping[str, Schema] = MappingProxyType({schema.kind: schema for schema in (CPU, GPU)})
 """Schemas by kind of device."""

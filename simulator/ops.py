@@ -53,7 +53,7 @@ PHASES: tuple[str, ...] = ("forward", "backward", "update", "other")
 DTYPE_BYTES: dict[str, float] = {
     "float64": 8, "float32": 4, "tfloat32": 4, "bfloat16": 2, "float16": 2, "float8": 1,
     "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1, "int4": 0.5,
-    "complex64": 8,
+    "complex64": 8, "float4": 0.5,
 }  # fmt: skip
 """Bytes of one element by data type."""
 DTYPES: tuple[str, ...] = tuple(DTYPE_BYTES)
@@ -154,6 +154,8 @@ class Graph:
     dep : int array (e,); indices of earlier ops
     dep_bytes : float array (e,); bytes that the op reads of that earlier op's result
     parts : where graphs were joined, these; what depends on a whole step is that of each part
+    origin : where the ops were selected from another graph, this and their indices (n,) in it; an op
+        finds its operands where the whole step left them
     """
 
     kind: IntArray
@@ -172,6 +174,7 @@ class Graph:
     dep: IntArray
     dep_bytes: FloatArray
     parts: tuple[Graph, ...] = ()
+    origin: tuple[Graph, IntArray] | None = None
 
     @classmethod
     def of(
@@ -210,6 +213,7 @@ class Graph:
             dep=dep,
             dep_bytes=dep_bytes,
             parts=(),
+            origin=None,
         )
 
     def __len__(self) -> int:
@@ -275,6 +279,7 @@ class Graph:
             dep_start=np.concatenate([*starts, edges[-1:]]),
             dep=np.concatenate([g.dep + at for g, at in zip(graphs, first, strict=False)]),
             parts=tuple(graphs),
+            origin=None,
         )
 
     def select(self, mask: BoolArray) -> Graph:
@@ -289,11 +294,18 @@ class Graph:
             **{a: getattr(self, a)[keep] for a in ("kind", "name", "dtype", "phase", "dims")},
             **{a: getattr(self, a)[keep] for a in _AMOUNTS},
             names=self.names,
-            parts=(),
             dep_start=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
             dep=place[self.dep[inside]],
             dep_bytes=self.dep_bytes[inside],
+            origin=self.origin_of(keep),
         )
+
+    def origin_of(self, places: IntArray) -> tuple[Graph, IntArray]:
+        """Return the whole step that some of these ops come from, and their indices in it."""
+        if self.origin is None:
+            return self, places
+        whole, mine = self.origin
+        return whole, mine[places]
 
 
 def _edges(

@@ -144,6 +144,7 @@ def _part(graph: Graph, members: IntArray) -> Work:
         dep_start=np.concatenate(([0, 0], inside + 1)),
         dep=inside,
         dep_bytes=graph.dep_bytes[graph.dep_start[members[1:]]],
+        origin=graph.origin_of(members),
     )
     return Work(graph.names[graph.name[members[0]]], part)
 

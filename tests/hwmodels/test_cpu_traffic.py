@@ -127,3 +127,16 @@ def test_no_distance_is_negative_or_beyond_the_step(ops):
     assert (found.distance_bytes >= 0).all()
     assert (found.distance_bytes <= graph.bytes_moved.sum() + 1e-6).all()
     assert (found.code_distance_bytes >= -1e-6).all()
+
+
+def test_an_op_finds_its_operands_where_the_whole_step_left_them():
+    add = Op(kind="elementwise", dims=(1000,), bytes_read=8000.0, bytes_written=4000.0,
+             allocated_bytes=4000.0)  # fmt: skip
+    whole = Graph.of([add] * 4, [[], [0], [0, 1], [2]])
+    step = traffic_of(whole)
+    part = traffic_of(whole.select(np.array([0, 1, 0, 1], np.bool_)))
+    for op, place in enumerate((1, 3)):
+        for column in ("nbytes", "distance_bytes"):
+            mine = getattr(part, column)[part.op == op]
+            assert mine.tolist() == getattr(step, column)[step.op == place].tolist()
+    assert part.code_distance_bytes.tolist() == step.code_distance_bytes[[1, 3]].tolist()

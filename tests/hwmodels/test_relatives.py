@@ -24,7 +24,8 @@ def calibrated(tmp_path):
     numbers = numbers_of(rates(), {"fork_s": 0.4})
     calibration = Calibration(numbers=numbers, data="12 timings", date="2026-01-31",
                               error_ratio=(0.9, 1.1))  # fmt: skip
-    write_device(tmp_path / "zen3.toml", measured.replaced(calibration=calibration))
+    (tmp_path / "cpu").mkdir()
+    write_device(tmp_path / "cpu" / "zen3.toml", measured.replaced(calibration=calibration))
     return tmp_path
 
 

@@ -44,6 +44,16 @@ def test_selecting_one_part_gives_it_back(one, two):
     assert (back.dep_bytes == two.dep_bytes).all()
 
 
+def test_what_was_selected_knows_where_it_stood_in_the_whole_step():
+    whole = Graph.of([Op(kind="copy", dims=(size,)) for size in range(1, 6)])
+    part = whole.select(np.array([0, 1, 0, 1, 1], np.bool_))
+    again = part.select(np.array([0, 1, 1], np.bool_))
+    for selected, places in ((part, [1, 3, 4]), (again, [3, 4])):
+        assert selected.origin is not None
+        assert selected.origin[0] is whole
+        assert selected.origin[1].tolist() == places
+
+
 def test_a_joined_graph_knows_its_parts_and_a_selected_one_has_none():
     part = Graph.of([Op(kind="copy", dims=(1,))])
     whole = Graph.joined([part, part])

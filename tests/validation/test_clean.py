@@ -66,7 +66,9 @@ def test_another_system_gives_no_delay(tmp_path):
 
 def test_a_sample_is_per_call():
     clocks = FakeClocks(wall=1.0, cpu=0.5, delay=0.1)
-    assert take(clocks.tick, 4, clocks, threads=2) == Sample(1.0, 0.5, pytest.approx(0.1))
+    taken = take(clocks.tick, 4, clocks, threads=2)
+    assert (taken.wall_s, taken.cpu_s) == (1.0, 0.5)
+    assert taken.delay_s == pytest.approx(0.1)
 
 
 def test_on_one_thread_the_delay_is_not_asked_for():

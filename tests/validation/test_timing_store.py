@@ -16,7 +16,7 @@ def test_what_was_put_is_there_again(path):
     TimingStore(path, HERE).put("a", {"times_s": [1.0, 2.0]})
     again = TimingStore(path, HERE)
     assert len(again) == 1
-    assert again.get("a")["times_s"] == [1.0, 2.0]
+    assert again.get("a") == {"key": "a", "times_s": [1.0, 2.0]}
     assert again.get("b") is None
 
 
