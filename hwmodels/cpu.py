@@ -1,8 +1,8 @@
 """Model a multicore CPU: the time of each op, alone on the machine, by arrays.
 
 The time of an op is: dispatch (one thread), fork and join of its team, and the longer of computing
-and moving its data (`hwmodels.profile`). `hwmodels.open_cpu` does the same by events, where works
-compete.
+and moving its data (`hwmodels.profile`). `hwmodels.open_device` does the same by events, where
+works compete.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy as np
 from hwmodels.cores import Cores, cores_of
 from hwmodels.cpu_cost import CpuRates, OpCost, op_costs
 from hwmodels.cpu_rates import RESOURCES, rates_for, with_more
-from hwmodels.open_cpu import OpenCpu
+from hwmodels.open_device import OpenDevice, Phases
 from hwmodels.power import CpuPower, power_of
 from hwmodels.profile import Profile, profile_of, team_bandwidth
+from hwmodels.sharing import shared_paces
 from hwmodels.spec import Spec
 from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
@@ -185,9 +186,17 @@ class Cpu:
         second = self.power.energy_j(1.0, float(self.cores.busy(team)[0]), moved)
         return Energy(second).total_j
 
-    def open(self, clock: Clock) -> OpenCpu:
+    def paces(self, phases: Phases) -> tuple[float, ...]:
+        """Return how fast each of the phases that run at the same time goes, over alone."""
+        return shared_paces(phases, self.rates, self.cores)
+
+    def energy(self, time_s: float, core_s: float, moved_bytes: float) -> Energy:
+        """Return what is used in some time, by component; arguments as of `CpuPower.energy_j`."""
+        return Energy(self.power.energy_j(time_s, core_s, moved_bytes))
+
+    def open(self, clock: Clock) -> OpenDevice:
         """Return the CPU in use on a clock."""
-        return OpenCpu(self, clock)
+        return OpenDevice(self, clock)
 
 
 def energy_by_op_j(cpu: Cpu, graph: Graph, threads: int) -> Mapping[str, FloatArray | None]:

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from hwmodels.schema import SCHEMAS, Schema, Value
-from hwmodels.spec import Calibration, Number, Spec
+from hwmodels.spec import Calibration, FamilyFit, Number, Spec
 from simulator.errors import FileError, InputError, UnknownNameError, nearest
 from simulator.source import Source
 from simulator.units import dimension_of, parse_quantity
@@ -39,7 +39,8 @@ _HEADER = ("size", "kind", "like", "title", "architecture", "sources", "calibrat
 _ENTRY = ("value", "source", "note", "also")
 _SOURCE = ("text", "licence", "kind")
 _SOURCE_KINDS = ("datasheet", "measured", "calibrated", "estimate", "user")
-_CALIBRATION = ("data", "date", "machine", "software", "error_ratio", "numbers")
+_CALIBRATION = ("data", "date", "machine", "software", "error_ratio", "numbers", "families")
+_FAMILY = ("data", "device", "error_ratio", "correction", "numbers")
 _NUMBER = ("value", "spread")
 
 FindSpec = Callable[[str], Spec]
@@ -118,6 +119,16 @@ def read_spec(path: Path, find: FindSpec) -> Spec:
     spec = _calibrated(reader, raw, spec)
     _check_size(reader, raw, len(values), spec)
     return spec
+
+
+def read_family_fit(path: Path) -> FamilyFit:
+    """Return what a file says of one family of kernels: the table that calibrations have of it.
+
+    Raises
+    ------
+    FileError : the file cannot be read, or a key is unknown, missing or impossible
+    """
+    return _family(_Reader(path, SCHEMAS["gpu"]), _toml(path), "")
 
 
 def read_estimates(path: Path) -> tuple[Mapping[str, Value], Mapping[str, Source]]:
@@ -253,7 +264,7 @@ def _check(reader: _Reader, spec: Spec) -> None:
 
 def _check_size(reader: _Reader, raw: Mapping[str, Any], fields: int, spec: Spec) -> None:
     calibration = spec.calibration if "calibration" in raw else None
-    size = fields + (len(calibration.numbers) if calibration else 0)
+    size = fields + (calibration.size if calibration else 0)
     if raw.get("size", size) != size:
         raise reader.error("size", f"the file says that it has {raw['size']} numbers, but has "
                                    f"{size}: cut off?")  # fmt: skip
@@ -272,12 +283,13 @@ def _calibrated(reader: _Reader, raw: Mapping[str, Any], spec: Spec) -> Spec:
         date=reader.needed_text(table, "date", where),
         machine=reader.text(table, "machine", where),
         software=reader.text(table, "software", where),
-        error_ratio=_error_ratio(reader, table.get("error_ratio")),
+        error_ratio=_error_ratio(reader, table, where),
+        families=dict(_families(reader, table)),
         reference=spec.values,
         reference_name=spec.name,
         reference_architecture=spec.architecture,
     )
-    if not calibration.numbers:
+    if not calibration.numbers and not calibration.families:
         raise reader.error("calibration.numbers", "missing or empty")
     return spec.replaced(calibration=calibration)
 
@@ -295,8 +307,10 @@ def _numbers(
             yield name, _number(reader, name, inside)
 
 
-def _number(reader: _Reader, name: str, entry: Mapping[str, Any]) -> Number:
-    where = f"calibration.numbers.{name}"
+def _number(
+    reader: _Reader, name: str, entry: Mapping[str, Any], table: str = "calibration."
+) -> Number:
+    where = f"{table}numbers.{name}"
     reader.known(entry, _NUMBER, f"{where}.")
     dimension = dimension_of(name)
     spread = entry.get("spread", 0.0)
@@ -317,11 +331,45 @@ def _is_number(raw: object, dimension: str | None) -> bool:
     return plain or (isinstance(raw, str) and dimension is not None)
 
 
-def _error_ratio(reader: _Reader, raw: object) -> tuple[float, float] | None:
+def _error_ratio(
+    reader: _Reader, table: Mapping[str, Any], where: str
+) -> tuple[float, float] | None:
+    raw = table.get("error_ratio")
     if raw is None:
         return None
     right = isinstance(raw, list) and len(raw) == 2 and all(_is_number(x, None) for x in raw)
-    if not right or not 0 < raw[0] <= raw[1]:  # type: ignore[index]
-        raise reader.error("calibration.error_ratio", f"expected two positive numbers, the smaller "
-                                                      f"first, got {raw!r}")  # fmt: skip
-    return float(raw[0]), float(raw[1])  # type: ignore[index]
+    if not right or not 0 < raw[0] <= raw[1]:
+        raise reader.error(f"{where}error_ratio", f"expected two positive numbers, the smaller "
+                                                  f"first, got {raw!r}")  # fmt: skip
+    return float(raw[0]), float(raw[1])
+
+
+def _families(
+    reader: _Reader, calibration: Mapping[str, Any]
+) -> Iterator[tuple[tuple[str, str], FamilyFit]]:
+    """Give what was fitted of families of kernels: tables by family and dtype."""
+    families = reader.table(calibration.get("families", {}), "calibration.families")
+    for name, dtypes in families.items():
+        for dtype, entry in reader.table(dtypes, f"calibration.families.{name}").items():
+            yield (name, dtype), _family(reader, entry, f"calibration.families.{name}.{dtype}.")
+
+
+def _family(reader: _Reader, entry: object, where: str) -> FamilyFit:
+    table = reader.table(entry, where)
+    reader.known(table, _FAMILY, where)
+    numbers = reader.table(table.get("numbers", {}), f"{where}numbers")
+    found = {
+        name: _number(reader, name, reader.table(one, f"{where}numbers.{name}"), where)
+        for name, one in numbers.items()
+    }
+    correction = table.get("correction", [])
+    if not isinstance(correction, list) or not all(_is_number(one, None) for one in correction):
+        raise reader.error(f"{where}correction", "expected a list of numbers")
+    return FamilyFit(
+        numbers={name: number.value for name, number in found.items()},
+        spreads={name: number.spread for name, number in found.items()},
+        correction=tuple(float(one) for one in correction),
+        error_ratio=_error_ratio(reader, table, where),
+        data=reader.needed_text(table, "data", where),
+        device=reader.needed_text(table, "device", where),
+    )

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hwmodels.schema import Value
-from hwmodels.spec import Calibration, Number, Spec
+from hwmodels.spec import Calibration, FamilyFit, Number, Spec
 from simulator.files import write_text
 from simulator.source import Source
+
+PER_LINE = 12
+"""Numbers of a correction on one line."""
 
 
 def write_device(path: Path, spec: Spec, like: Spec | None = None) -> None:
@@ -48,7 +51,7 @@ def device_text(spec: Spec, like: Spec | None = None) -> str:
     if like is not None and like.calibration is calibration:
         calibration = None
     lines = [
-        f"size = {len(changed) + (len(calibration.numbers) if calibration else 0)}",
+        f"size = {len(changed) + (calibration.size if calibration else 0)}",
         head,
         f"title = {_quoted(spec.title)}",
         f"architecture = {_quoted(spec.architecture)}",
@@ -116,10 +119,45 @@ def _calibration(calibration: Calibration) -> Iterator[str]:
     for name in ("data", "date", "machine", "software"):
         if getattr(calibration, name):
             yield f"{name} = {_quoted(getattr(calibration, name))}"
-    if calibration.error_ratio is not None:
-        low, high = calibration.error_ratio
-        yield f"error_ratio = [{low!r}, {high!r}]"
+    yield from _error_ratio(calibration.error_ratio)
     yield from _numbers(calibration.numbers)
+    for (family, dtype), fit in sorted(calibration.families.items()):
+        yield from _family(f"calibration.families.{_key(family)}.{_key(dtype)}", fit)
+
+
+def _error_ratio(ratio: tuple[float, float] | None) -> Iterator[str]:
+    if ratio is not None:
+        yield f"error_ratio = [{ratio[0]:.4g}, {ratio[1]:.4g}]"
+
+
+def write_family_fit(path: Path, fit: FamilyFit) -> None:
+    """Write what was fitted of one family of kernels, atomically; numbers to four digits."""
+    lines = [*_fit(fit), "\n[numbers]", *_fit_numbers(fit)]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _family(table: str, fit: FamilyFit) -> Iterator[str]:
+    yield f"\n[{table}]"
+    yield from _fit(fit)
+    yield f"\n[{table}.numbers]"
+    yield from _fit_numbers(fit)
+
+
+def _fit(fit: FamilyFit) -> Iterator[str]:
+    yield f"data = {_quoted(fit.data)}"
+    yield f"device = {_quoted(fit.device)}"
+    yield from _error_ratio(fit.error_ratio)
+    if fit.correction:
+        yield "correction = ["
+        for row in range(0, len(fit.correction), PER_LINE):
+            yield "  " + " ".join(f"{one!r}," for one in fit.correction[row : row + PER_LINE])
+        yield "]"
+
+
+def _fit_numbers(fit: FamilyFit) -> Iterator[str]:
+    for name, value in fit.numbers.items():
+        spread = fit.spreads.get(name, 0.0)
+        yield f"{_key(name)} = {{ value = {value:.4g}, spread = {spread:.2g} }}"
 
 
 def _numbers(numbers: Mapping[str, Number]) -> Iterator[str]:

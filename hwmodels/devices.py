@@ -127,7 +127,15 @@ def _cpu() -> Callable[[Spec], Device]:
     return cpu_of
 
 
-_MODELS: Mapping[str, Callable[[], Callable[[Spec], Device]]] = MappingProxyType({"cpu": _cpu})
+def _gpu() -> Callable[[Spec], Device]:
+    from hwmodels.gpu.device import gpu_of
+
+    return lambda spec: gpu_of(spec, find_spec)
+
+
+_MODELS: Mapping[str, Callable[[], Callable[[Spec], Device]]] = MappingProxyType(
+    {"cpu": _cpu, "gpu": _gpu}
+)
 """What makes a device from its spec, by kind; imported when first used."""
 
 

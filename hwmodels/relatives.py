@@ -22,8 +22,8 @@ _CATALOG = Path(__file__).parent / "catalog"
 def completed(spec: Spec, find: FindSpec, calibrated: Path = _CATALOG / "calibrated") -> Spec:
     """Return the spec with estimates for what is unknown, and calibrated.
 
-    A device without calibration takes over that of the nearest architecture, with wider spreads;
-    where there is none at all it stays without.
+    A CPU without calibration takes over that of the nearest architecture, with wider spreads; where
+    there is none at all it stays without. Accelerators borrow by family (`hwmodels.gpu.fits`).
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def completed(spec: Spec, find: FindSpec, calibrated: Path = _CATALOG / "calibra
     calibrated : folder of calibrated device files, by kind and architecture
     """
     spec = spec.with_estimates(*_estimates(spec.kind))
-    if spec.calibration is not None:
+    if spec.calibration is not None or spec.kind != "cpu":
         return spec
     measured = calibrated / spec.kind
     nearest = nearest_architecture(

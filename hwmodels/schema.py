@@ -286,6 +286,14 @@ _GPU_FIELDS = (
           low=1, high=1e7),
     Field(key="price.hour_usd", doc="price of one for an hour, where and when the note says",
           low=1e-3, high=1e4),
+    Field(key="model.launch_s", low=0, high=1,
+          doc="time of the host to launch a kernel; 0 where a recorded graph is replayed"),
+    Field(key="model.borrowed_spread", low=0, high=5,
+          doc="spread of a kernel's time where it was measured on another architecture only"),
+    Field(key="model.sibling_spread", low=0, high=5,
+          doc="the same where it was measured on another device of this architecture"),
+    Field(key="model.run_spread", low=0, high=5,
+          doc="spread of measured over predicted time of whole models"),
 )  # fmt: skip
 
 _GPU_ORDERED = (

@@ -40,6 +40,35 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FamilyFit:
+    """Hold what was fitted of one family of kernels in one dtype.
+
+    Parameters
+    ----------
+    numbers : of the family's form, by name
+    spreads : standard deviation of the logarithm of each number; 0 where absent
+    correction : logarithms on the grid of the family's axes, flat; () is none
+    error_ratio : 5 % and 95 % quantiles of measured over predicted time of one kernel; None:
+        unknown
+    data : what it was fitted on
+    device : that was measured; for another one it is borrowed
+    """
+
+    numbers: Mapping[str, float]
+    spreads: Mapping[str, float] = field(default_factory=dict)
+    correction: tuple[float, ...] = ()
+    error_ratio: tuple[float, float] | None = None
+    data: str = ""
+    device: str = ""
+
+    def widened(self, spread: float) -> FamilyFit:
+        """Return what another device takes over: its errors have so much more spread."""
+        low, high = self.error_ratio or (1.0, 1.0)
+        wider = math.exp(NINETY_PERCENT * spread)
+        return replace(self, error_ratio=(low / wider, high * wider))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calibration:
     """Hold the numbers fitted to one machine.
 
@@ -56,6 +85,7 @@ class Calibration:
         clock, wider vectors) scales the numbers by their ratio
     reference_name, reference_architecture : of that device
     is_borrowed : whether it is of another machine than the one that uses it
+    families : what was fitted of families of kernels, by (family, dtype)
     """
 
     numbers: Mapping[str, Number]
@@ -68,6 +98,13 @@ class Calibration:
     reference_name: str = ""
     reference_architecture: str = ""
     is_borrowed: bool = False
+    families: Mapping[tuple[str, str], FamilyFit] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Return how many numbers there are."""
+        fits = self.families.values()
+        return len(self.numbers) + sum(len(fit.numbers) + len(fit.correction) for fit in fits)
 
     def drawn(self, seed: int) -> Calibration:
         """Return the calibration with each number drawn from its spread (log-normal).

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hwmodels.device_writer import write_family_fit
+from hwmodels.gpu.fits import PACKAGED, SetKey, fits_file
+from hwmodels.spec import FamilyFit
 from simulator.errors import InputError, ScalemodelError
 from simulator.files import write_text
 from validation.cases import read_cases
@@ -28,7 +31,8 @@ def refit(suite: str, cases: Path | None = None, out: Path | None = None) -> Pat
     ----------
     suite : its name
     cases : a case file; None: the packaged cases
-    out : the calibration file; None: the packaged one
+    out : the calibration file; None: the packaged one. Fits of kernels ("fits") go to files of
+        their own: the packaged ones, or below the folder of this file
 
     Raises
     ------
@@ -40,7 +44,11 @@ def refit(suite: str, cases: Path | None = None, out: Path | None = None) -> Pat
         raise InputError(f"suite {suite} fits nothing")
     path = out or found.folder / "calibration.toml"
     chosen = found.cases() if cases is None else read_cases(cases, suite)
-    write_text(path, calibration_text(found.fit(chosen)))
+    tables = dict(found.fit(chosen))
+    fits: Mapping[SetKey, FamilyFit] = tables.pop("fits", {})
+    for key, fit in fits.items():
+        write_family_fit(fits_file(key, PACKAGED if out is None else path.parent), fit)
+    write_text(path, calibration_text(tables))
     return path
 
 

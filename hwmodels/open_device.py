@@ -1,4 +1,4 @@
-"""Run works on a multicore CPU by events: what runs at the same time shares cores and bandwidth.
+"""Run works on a device by events: what runs at the same time shares cores and bandwidth.
 
 A *load* is a work in progress. Its *place* is how much of it is done, counted in seconds that it
 would have taken alone; it moves at a *pace* of 1 alone and slower beside others. Paces change only
@@ -9,20 +9,41 @@ runs ahead to its next mark in one event.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import simpy
 
 from hwmodels.profile import Profile
-from hwmodels.sharing import shared_paces
 from simulator.energy import Energy
 from simulator.errors import InputError
+from simulator.ops import Graph
 from simulator.protocols import Clock, Running
 from simulator.workload import Work
 
-if TYPE_CHECKING:
-    from hwmodels.cpu import Cpu
+Phases: TypeAlias = tuple[tuple[Profile, int], ...]
+"""Profile and phase of each load that runs at the same time."""
+
+
+class Profiled(Protocol):
+    """Be a device whose works are profiles."""
+
+    def profile(self, graph: Graph, threads: int) -> Profile:
+        """Return how the graph runs alone on so many threads."""
+
+    def paces(self, phases: Phases) -> tuple[float, ...]:
+        """Return how fast each of the phases that run at the same time goes, over alone."""
+
+    def energy(self, time_s: float, core_s: float, moved_bytes: float) -> Energy:
+        """Return what is used in some time, by component.
+
+        Parameters
+        ----------
+        time_s : that passed, seconds
+        core_s : summed time of busy cores, seconds
+        moved_bytes : to and from memory
+        """
+
 
 _REMEMBERED = 100_000
 """Sets of concurrent phases whose paces are kept."""
@@ -99,17 +120,17 @@ class _Load:
 
 
 @dataclass(slots=True, eq=False)
-class OpenCpu:
-    """Be a CPU in use on a clock.
+class OpenDevice:
+    """Be a device in use on a clock.
 
     Parameters
     ----------
-    cpu : which
+    device : which
     clock : on which
     ahead : whether a load that is alone takes one event for many ops; results are equal
     """
 
-    cpu: Cpu
+    device: Profiled
     clock: Clock
     ahead: bool = True
     _loads: list[_Load] = field(default_factory=list)
@@ -117,18 +138,16 @@ class OpenCpu:
     _turn: int = 0
     _core_s: float = 0.0
     _moved_bytes: float = 0.0
-    _remembered: dict[tuple[tuple[Profile, int], ...], tuple[float, ...]] = field(
-        default_factory=dict
-    )
+    _remembered: dict[Phases, tuple[float, ...]] = field(default_factory=dict)
 
     def run(self, work: Work, threads: int) -> Running:
         """Begin a work on so many threads.
 
         Raises
         ------
-        InputError : more threads than the CPU has, or a mark at an op that the work lacks
+        InputError : more threads than the device has, or a mark at an op that the work lacks
         """
-        profile = self.cpu.profile(work.graph, threads)
+        profile = self.device.profile(work.graph, threads)
         marks = {name: self.clock.event() for name, _ in work.marks}
         done = self.clock.event()
         running = Running(done, marks)
@@ -150,14 +169,14 @@ class OpenCpu:
         return 2 * op + 1
 
     def energy(self, time_s: float) -> Energy:
-        """Return what the CPU has used from 0 to `time_s`, joules by component.
+        """Return what the device has used from 0 to `time_s`, joules by component.
 
         `idle` runs all the time; `compute` is the further power of busy cores, `memory` the energy
         of bytes moved; None where the power is unknown. What ran after `time_s` counts too: ask for
         the present or the future.
         """
         self._settle()
-        return Energy(self.cpu.power.energy_j(time_s, self._core_s, self._moved_bytes))
+        return self.device.energy(time_s, self._core_s, self._moved_bytes)
 
     @property
     def _alone(self) -> bool:
@@ -188,7 +207,7 @@ class OpenCpu:
     def _cores_of(self, load: _Load) -> float:
         """Return how many cores a load keeps busy beside the others."""
         total = sum(other.busy for other in self._loads)
-        return load.busy * min(1.0, self.cpu.cores.count / total)
+        return load.busy * min(1.0, load.profile.cores / total)
 
     def _plan(self) -> None:
         """Set all paces and ask the clock to come back at the first change."""
@@ -212,7 +231,7 @@ class OpenCpu:
         if key not in self._remembered:
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
-            self._remembered[key] = shared_paces(key, self.cpu.rates, self.cpu.cores)
+            self._remembered[key] = self.device.paces(key)
         return self._remembered[key]
 
     def _reach(self, turn: int, load: _Load, phase: int) -> None:

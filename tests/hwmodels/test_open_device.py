@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hwmodels.cores import Cores
 from hwmodels.cpu import cpu_of, energy_by_op_j
-from hwmodels.open_cpu import OpenCpu
+from hwmodels.open_device import OpenDevice
 from hwmodels.power import CpuPower, power_of
 from simulator.errors import InputError
 from simulator.ops import Graph
@@ -27,7 +27,7 @@ STREAM = product(1e7, moved=4e9)
 def run(device, *starts, ahead=True):
     """Run works, each (start time, work, threads); return when each ends, and the open CPU."""
     clock = simpy.Environment()
-    used = OpenCpu(device, clock, ahead)
+    used = OpenDevice(device, clock, ahead)
     ends = {}
 
     def one(place, start, job, threads):

@@ -1,0 +1,1 @@
+"""Model accelerators: families of kernels on a chip of many multiprocessors."""

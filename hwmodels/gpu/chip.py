@@ -1,0 +1,101 @@
+"""Hold what the time of a kernel depends on of a datasheet.
+
+Numbers of a family that is calibrated on one chip are shares of its peaks, and cycles: on another
+chip they stand for the same shares of other peaks, and for cycles of another clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from hwmodels.spec import Spec
+from simulator.errors import InputError
+from simulator.ops import DTYPE_BYTES
+
+SPARSE = "sparse "
+"""Goes before a dtype in `Chip.peaks`: where 2 of 4 weights are zero."""
+_FALL_BACK = {"tfloat32": "float32"}
+"""Modes that a chip without units for them runs in another one; what it then computes is exact."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """Hold datasheet numbers of an accelerator.
+
+    Parameters
+    ----------
+    name : of the device
+    sms : multiprocessors
+    clock_hz : at which the peaks hold, hertz
+    bandwidth_bytes_per_s : of the memory
+    l2_bytes : of the cache that all multiprocessors share
+    peaks : best rate by dtype, by matrix units where the chip has them, FLOP/s
+    vector_flop_per_s : of the ordinary units on float32
+    """
+
+    name: str
+    sms: int
+    clock_hz: float
+    bandwidth_bytes_per_s: float
+    l2_bytes: float
+    peaks: Mapping[str, float]
+    vector_flop_per_s: float
+
+    def peak_flop_per_s(self, dtype: str) -> float:
+        """Return the peak on a dtype, FLOP/s.
+
+        Raises
+        ------
+        InputError : the chip does not compute on it
+        """
+        found = self.peaks.get(dtype) or self.peaks.get(_FALL_BACK.get(dtype, ""))
+        if found is None:
+            known = ", ".join(sorted(set(self.peaks) & set(DTYPE_BYTES)))
+            raise InputError(f"device '{self.name}' does not compute on {dtype}; it has {known}")
+        return found
+
+    def with_sparse(self, dtype: str) -> Chip:
+        """Return the chip as it multiplies weights of which 2 of 4 are zero; the same if it cannot.
+
+        A sparse peak counts the zeros as if they were computed.
+        """
+        sparse = self.peaks.get(SPARSE + dtype)
+        return self if sparse is None else replace(self, peaks={**self.peaks, dtype: sparse})
+
+    def scaled(self, resource: str, factor: float) -> Chip:
+        """Return the chip with so many times of "arithmetic" or "memory.bandwidth"."""
+        if resource == "arithmetic":
+            more = {dtype: peak * factor for dtype, peak in self.peaks.items()}
+            return replace(self, peaks=more, vector_flop_per_s=self.vector_flop_per_s * factor)
+        return replace(self, bandwidth_bytes_per_s=self.bandwidth_bytes_per_s * factor)
+
+
+def chip_of(spec: Spec) -> Chip:
+    """Return what kernels depend on of a device.
+
+    >>> from hwmodels.devices import find_spec
+    >>> chip = chip_of(find_spec("nvidia-h100-sxm-80gb"))
+    >>> chip.sms, round(chip.peak_flop_per_s("bfloat16") / 1e12, 1)
+    (132, 989.4)
+    """
+    return Chip(
+        name=spec.name,
+        sms=int(spec.known("sms")),
+        clock_hz=spec.number("clock.peak_hz") or spec.known("clock.boost_hz"),
+        bandwidth_bytes_per_s=spec.known("memory.bandwidth_bytes_per_s"),
+        l2_bytes=spec.known("cache.l2_bytes"),
+        peaks=_peaks(spec),
+        vector_flop_per_s=spec.known("vector.float32_flop_per_s"),
+    )
+
+
+def _peaks(spec: Spec) -> dict[str, float]:
+    """Return the best peak of each dtype; float32 means float32, not a shorter mantissa."""
+    peaks: dict[str, float] = {}
+    for table, prefix in (("vector", ""), ("tensor", ""), ("sparse", SPARSE)):
+        for dtype in DTYPE_BYTES:
+            found = spec.number(f"{table}.{dtype}_flop_per_s")
+            if found is not None:
+                peaks[prefix + dtype] = found
+    return peaks

@@ -1,0 +1,256 @@
+"""Model an accelerator: the time of each op, alone on the device, by arrays.
+
+Every op is one kernel, or a few, of a *family* (`hwmodels.gpu.families`). Kernels run one after the
+other; while one runs, a host thread launches the next. `hwmodels.open_device` does the same by
+events, where streams compete.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from hwmodels.device_file import FindSpec
+from hwmodels.gpu.chip import Chip, chip_of
+from hwmodels.gpu.families import costs_of
+from hwmodels.gpu.family import Parts
+from hwmodels.gpu.fits import Fits
+from hwmodels.open_device import OpenDevice, Phases
+from hwmodels.profile import Profile
+from hwmodels.sharing import fair_rates
+from hwmodels.spec import NINETY_PERCENT, FamilyFit, Spec
+from simulator.energy import Energy
+from simulator.errors import InputError, UnknownNameError
+from simulator.ops import FloatArray, Graph
+from simulator.protocols import Clock
+from simulator.source import Source
+
+RESOURCES = ("arithmetic", "memory.bandwidth", "overhead")
+"""What can bind a graph on an accelerator; no two of them speed up the same thing."""
+
+
+def gpu_of(spec: Spec, find: FindSpec) -> Gpu:
+    """Return the model of an accelerator of which this is known.
+
+    Parameters
+    ----------
+    spec : with estimates for what its file does not say
+    find : gives the spec of a device by its name, of a relative that was measured
+
+    >>> from hwmodels.devices import find_spec
+    >>> gpu_of(find_spec("nvidia-h100-sxm-80gb"), find_spec).max_threads
+    1
+    """
+    return Gpu(spec=spec, chip=chip_of(spec), fits=Fits(spec, find))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gpu:
+    """Be an accelerator; `gpu_of` makes one.
+
+    Parameters
+    ----------
+    spec : fields with sources, and the calibration where there is one
+    chip : what kernels depend on
+    fits : what is known of families of kernels, by (family, dtype)
+    seed : of a calibration that is drawn from its spreads; None: as fitted
+    quicker : how many times as fast launches and floors are
+    """
+
+    spec: Spec
+    chip: Chip
+    fits: Fits
+    seed: int | None = None
+    quicker: float = 1.0
+    _parts: WeakKeyDictionary[Graph, Parts] = field(
+        default_factory=WeakKeyDictionary, repr=False, init=False
+    )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_again, (self.spec, self.chip, self.fits, self.seed, self.quicker))
+
+    @property
+    def name(self) -> str:
+        """Return the name in the catalog."""
+        return self.spec.name
+
+    @property
+    def max_threads(self) -> int:
+        """Return 1: a rank has the device for itself."""
+        return 1
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """Return the memory that a job may fill, bytes."""
+        return self.spec.number("memory.size_bytes")
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Return what can bind a run."""
+        return RESOURCES
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return where the numbers come from, each once."""
+        fits = (
+            Source(f"{fit.data} ({family}, {dtype})", kind="calibrated", note=_borrowed(fit, self))
+            for (family, dtype), fit in self.fits.used.items()
+        )
+        return tuple(dict.fromkeys((*fits, *self.spec.sources.values())))
+
+    @property
+    def error_ratio(self) -> tuple[float, float] | None:
+        """Return the 5 % and 95 % quantiles of measured over predicted time of whole runs."""
+        wide = math.exp(NINETY_PERCENT * self.spec.known("model.run_spread"))
+        return 1 / wide, wide
+
+    def scaled(self, resource: str, factor: float) -> Gpu:
+        """Return the accelerator with so many times of a resource.
+
+        Raises
+        ------
+        InputError : no such resource, or a factor that is not positive
+        """
+        if resource not in RESOURCES:
+            raise UnknownNameError("resource", resource, RESOURCES, f"device '{self.name}'")
+        if not 0 < factor < math.inf:
+            raise InputError(f"{resource} of '{self.name}': expected a positive factor, "
+                             f"got {factor}")  # fmt: skip
+        if resource == "overhead":
+            return replace(self, quicker=self.quicker * factor)
+        return replace(self, chip=self.chip.scaled(resource, factor))
+
+    def drawn(self, seed: int) -> Gpu:
+        """Return the accelerator with an error drawn for each family, as its interval tells."""
+        return replace(self, seed=seed)
+
+    def parts(self, graph: Graph) -> Parts:
+        """Return what each op (n,) spends time on when the graph runs alone; computed once.
+
+        Overhead has the time that the device waits for the host to launch the op.
+
+        Raises
+        ------
+        InputError : an op in a dtype that the device does not compute on
+        """
+        found = self._parts.get(graph)
+        if found is None:
+            cost = costs_of(graph, self.chip, self.fits, self.seed)
+            launched = np.full(len(graph), self.spec.known("model.launch_s") / self.quicker)
+            cost = Parts(cost.overhead_s / self.quicker, cost.compute_s, cost.memory_s)
+            waits = waiting_s(cost.time_s, launched)
+            found = Parts(cost.overhead_s + waits, cost.compute_s, cost.memory_s)
+            self._parts[graph] = found
+        return found
+
+    def times_s(self, graph: Graph, threads: int = 1) -> FloatArray:
+        """Return the time of each op (n,) when the graph runs alone, seconds.
+
+        Parameters
+        ----------
+        graph : the ops
+        threads : 1
+
+        Raises
+        ------
+        InputError : more threads, or an op in a dtype that the device does not compute on
+        """
+        self.check(threads)
+        return self.parts(graph).time_s
+
+    def check(self, threads: int) -> None:
+        """Raise an InputError for a number of threads that is not 1."""
+        if threads != 1:
+            raise InputError(f"'{self.name}' runs 1 thread a rank; got {threads}")
+
+    def breakdown_s(self, graph: Graph, threads: int = 1) -> Mapping[str, FloatArray]:
+        """Return what each op's time (n,) is spent on, seconds; what hides counts nothing."""
+        self.check(threads)
+        parts = self.parts(graph)
+        own = parts.compute_s >= parts.memory_s
+        return {
+            "compute": np.where(own, parts.compute_s, 0.0),
+            "memory": np.where(own, 0.0, parts.memory_s),
+            "overhead": parts.overhead_s,
+        }
+
+    def profile(self, graph: Graph, threads: int = 1) -> Profile:
+        """Return how the graph runs alone."""
+        self.check(threads)
+        parts = self.parts(graph)
+        count = len(graph)
+        return Profile(
+            team=np.ones(count, np.int64),
+            overhead_s=parts.overhead_s,
+            compute_s=parts.compute_s,
+            stall_s=np.zeros(count),
+            memory_s=parts.memory_s,
+            traffic_bytes=graph.bytes_moved[:, None],
+            cores=1,
+        )
+
+    def paces(self, phases: Phases) -> tuple[float, ...]:
+        """Return how fast each of the phases that run at the same time goes, over alone.
+
+        Kernels share the multiprocessors and the bandwidth of the memory max-min fairly; what they
+        wait for the host, they share with nobody.
+        """
+        working = [place for place, (_, phase) in enumerate(phases) if phase % 2]
+        paces = np.ones(len(phases))
+        if len(working) > 1:
+            ops = [(phases[place][0], phases[place][1] // 2) for place in working]
+            work = np.array([profile.work_s[op] for profile, op in ops])
+            use = np.array([(profile.compute_s[op], profile.memory_s[op]) for profile, op in ops])
+            rate = fair_rates(1 / work, use, np.ones(2), np.ones(len(ops)))
+            paces[working] = rate * work
+        return tuple(paces.tolist())
+
+    def power_w(self, threads: int = 1) -> float | None:
+        """Return the power while the device does all it can, watts; None where unknown."""
+        self.check(threads)
+        return self.spec.number("power.tdp_w")
+
+    def energy(self, time_s: float, core_s: float, moved_bytes: float) -> Energy:
+        """Return what is used in some time, by component; None where unknown."""
+        idle = self.spec.number("power.idle_w")
+        return Energy({"idle": None if idle is None else idle * time_s, "compute": None})
+
+    def open(self, clock: Clock) -> OpenDevice:
+        """Return the device in use on a clock."""
+        return OpenDevice(self, clock)
+
+
+def waiting_s(kernel_s: FloatArray, launch_s: FloatArray) -> FloatArray:
+    """Return how long the device waits before each of n kernels for the host to launch it, seconds.
+
+    The host launches one after the other, the device runs one after the other, and each not before
+    it was launched: end_i = max(end_(i-1), launched_i) + kernel_i. In closed form the ends are
+    running maxima (Kleinrock, Queueing Systems I, 1975, Lindley's recursion).
+
+    Parameters
+    ----------
+    kernel_s : time of each kernel (n,)
+    launch_s : time of the host for each kernel (n,)
+
+    >>> waiting_s(np.array([1.0, 5.0, 1.0]), np.array([2.0, 2.0, 2.0]))
+    array([2., 1., 0.])
+    """
+    done = np.cumsum(kernel_s)
+    launched = np.cumsum(launch_s)
+    late = np.maximum.accumulate(launched - (done - kernel_s))
+    waits: FloatArray = np.diff(late, prepend=0.0)
+    return waits
+
+
+def _again(spec: Spec, chip: Chip, fits: Fits, seed: int | None, quicker: float) -> Gpu:
+    return Gpu(spec=spec, chip=chip, fits=fits, seed=seed, quicker=quicker)
+
+
+def _borrowed(fit: FamilyFit, gpu: Gpu) -> str:
+    if fit.device == gpu.name:
+        return ""
+    return f"taken over from {fit.device}, scaled by the datasheets"

@@ -1,0 +1,102 @@
+"""Know all families of kernels, and what is known of them on a device.
+
+An op goes to a family by its kind (`hwmodels.gpu.kernels`). A family that has no fit in the op's
+dtype takes that of the dtype nearest in width; one that has none at all is timed by its form with
+the numbers that a fit begins with.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+
+from hwmodels.gpu.chip import Chip
+from hwmodels.gpu.family import Family, Parts
+from hwmodels.gpu.gemm import GEMM
+from hwmodels.gpu.kernels import KERNELS, Kernel
+from hwmodels.gpu.streaming import STREAMING
+from hwmodels.spec import NINETY_PERCENT, FamilyFit
+from simulator.ops import DTYPE_BYTES, DTYPES, KINDS, Graph, IntArray
+
+FAMILIES: Mapping[str, Family] = MappingProxyType({one.name: one for one in (GEMM, STREAMING)})
+"""Families by name."""
+
+Fits: TypeAlias = Mapping[tuple[str, str], FamilyFit]
+HALF = 0.5
+"""Share of weights that are left where sparse units apply (2 of 4)."""
+
+
+def fit_for(family: Family, dtype: str, fits: Fits) -> FamilyFit:
+    """Return what is known of a family in a dtype.
+
+    What the fits lack is taken from the dtype of the nearest width, its correction left out; where
+    there is none, the form's first numbers stand.
+
+    >>> fit_for(GEMM, "float16", {}).numbers["peak_share"]
+    0.9
+    """
+    found = fits.get((family.name, dtype))
+    if found is not None:
+        return found
+    width = DTYPE_BYTES[dtype]
+    others = [other for name, other in fits if name == family.name]
+    if not others:
+        return FamilyFit(numbers=family.start, data="assumed", device="")
+    near = min(others, key=lambda other: (abs(np.log2(DTYPE_BYTES[other] / width)), other))
+    fit = fits[family.name, near]
+    return fit if DTYPE_BYTES[near] == width else replace(fit, correction=())
+
+
+def costs_of(graph: Graph, chip: Chip, fits: Fits, seed: int | None = None) -> Parts:
+    """Return what each op of a graph (n,) spends time on when it runs alone, seconds.
+
+    Costs one pass for each family and dtype that occur. With a seed each family's times are drawn
+    from its interval; equal seeds draw equal errors of what was measured on one device.
+
+    Raises
+    ------
+    InputError : an op in a dtype that the chip does not compute on
+    """
+    parts = Parts(*(np.zeros(len(graph)) for _ in Parts._fields))
+    pairs = np.stack([graph.kind, graph.dtype], axis=1)
+    for kind, dtype in np.unique(pairs, axis=0).tolist():
+        at = np.flatnonzero((graph.kind == kind) & (graph.dtype == dtype))
+        for total, one in zip(parts, _costs(graph, at, chip, fits, seed), strict=True):
+            total[at] = one
+    return parts
+
+
+def _costs(graph: Graph, at: IntArray, chip: Chip, fits: Fits, seed: int | None) -> Parts:
+    """Return the parts of ops of one kind and dtype."""
+    kind, dtype = KINDS[graph.kind[at[0]]], DTYPES[graph.dtype[at[0]]]
+    if kind == "sparse_gemm" and (graph.density[at] <= HALF).all():
+        chip = chip.with_sparse(dtype)
+    done = [_kernel(one, (chip, dtype), fits, seed) for one in KERNELS[kind](graph, at)]
+    if len(done) == 1:
+        return done[0]
+    overhead, busy = np.zeros(len(at)), np.zeros(len(at))
+    for one in done:
+        overhead += one.overhead_s
+        busy += np.maximum(one.compute_s, one.memory_s)
+    return Parts(overhead, busy, np.zeros(len(at)))
+
+
+def _kernel(kernel: Kernel, on: tuple[Chip, str], fits: Fits, seed: int | None) -> Parts:
+    chip, dtype = on
+    family = FAMILIES[kernel.family]
+    fit = fit_for(family, dtype, fits)
+    times = kernel.times if seed is None else kernel.times * _error(family.name, fit, seed)
+    return family.parts(chip, dtype, fit, kernel.sizes).times(times)
+
+
+def _error(family: str, fit: FamilyFit, seed: int) -> float:
+    """Return measured over predicted time, drawn from the interval of a family (log-normal)."""
+    low, high = np.log(fit.error_ratio or (1.0, 1.0))
+    rng = np.random.default_rng([seed, zlib.crc32(f"{family} {fit.device}".encode())])
+    drawn = (low + high) / 2 + (high - low) / (2 * NINETY_PERCENT) * rng.standard_normal()
+    return float(np.exp(drawn))

@@ -1,0 +1,147 @@
+"""Say what a family of kernels is: a form with bounded numbers, and a smooth correction of it.
+
+A *form* computes the time of a kernel from its sizes, the chip and a few *numbers* that mean
+something (a share of the peak, cycles of an iteration). Numbers are fitted within bounds. What the
+form leaves over is smooth in the logarithms of the sizes: a *correction* holds it on a grid.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from hwmodels.gpu.chip import Chip
+from hwmodels.spec import FamilyFit
+from simulator.ops import FloatArray, IntArray
+
+Numbers: TypeAlias = Mapping[str, float]
+Sizes: TypeAlias = Mapping[str, FloatArray]
+
+
+class Parts(NamedTuple):
+    """Hold what kernels (n,) spend time on; memory and arithmetic go on at the same time, seconds.
+
+    Parameters
+    ----------
+    overhead_s : before and after both
+    compute_s : arithmetic
+    memory_s : data from the caches and the memory
+    """
+
+    overhead_s: FloatArray
+    compute_s: FloatArray
+    memory_s: FloatArray
+
+    @property
+    def time_s(self) -> FloatArray:
+        """Return the time of each kernel (n,), seconds."""
+        total: FloatArray = self.overhead_s + np.maximum(self.compute_s, self.memory_s)
+        return total
+
+    def times(self, factor: FloatArray) -> Parts:
+        """Return the parts of kernels that take so many times as long."""
+        return Parts(*(part * factor for part in self))
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """Describe a number of a form.
+
+    Parameters
+    ----------
+    low, start, high : bounds, and where a fit begins; all positive
+    doc : what the number means, and its unit
+    """
+
+    low: float
+    start: float
+    high: float
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Be an axis of a correction's grid: log2 of a size (clipped) from `low` on, in equal steps."""
+
+    size: str
+    low: float
+    step: float
+    count: int
+
+    @property
+    def points(self) -> FloatArray:
+        """Return the grid's points on this axis."""
+        points: FloatArray = self.low + self.step * np.arange(self.count, dtype=np.float64)
+        return points
+
+
+Form: TypeAlias = Callable[[Chip, str, Numbers, Sizes], Parts]
+Amounts: TypeAlias = Callable[[str, Sizes], tuple[FloatArray, FloatArray]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Describe a family of kernels.
+
+    Parameters
+    ----------
+    name : "gemm"
+    sizes : that its form asks for
+    parameters : by name
+    form : from chip, dtype, numbers and sizes (n,) to what n kernels spend time on
+    amounts : from dtype and sizes (n,) to FLOP and bytes (n,) that n kernels need at least
+    axes : of the grid of its correction
+    """
+
+    name: str
+    sizes: tuple[str, ...]
+    parameters: Mapping[str, Parameter]
+    form: Form
+    amounts: Amounts
+    axes: tuple[Axis, ...]
+
+    @property
+    def start(self) -> Numbers:
+        """Return the numbers that a fit begins with."""
+        return {name: one.start for name, one in self.parameters.items()}
+
+    def parts(self, chip: Chip, dtype: str, fit: FamilyFit, sizes: Sizes) -> Parts:
+        """Return what kernels (n,) spend time on, seconds.
+
+        Parameters
+        ----------
+        chip : that they run on
+        dtype : of their operands
+        fit : numbers and correction
+        sizes : by name, (n,) each
+
+        Raises
+        ------
+        InputError : the chip does not compute on the dtype
+        """
+        form = self.form(chip, dtype, fit.numbers, sizes)
+        return form if not fit.correction else form.times(np.exp(self.correction(fit, sizes)))
+
+    def correction(self, fit: FamilyFit, sizes: Sizes) -> FloatArray:
+        """Return the logarithm of the correction of kernels (n,), interpolated on the grid."""
+        grid = np.array(fit.correction).reshape([axis.count for axis in self.axes])
+        low, part = zip(*(_place(axis, sizes[axis.size]) for axis in self.axes), strict=True)
+        found = np.zeros(len(low[0]))
+        for corner in itertools.product((0, 1), repeat=len(self.axes)):
+            at = tuple(place + side for place, side in zip(low, corner, strict=True))
+            weights = [share if side else 1 - share
+                       for share, side in zip(part, corner, strict=True)]  # fmt: skip
+            found += grid[at] * np.prod(weights, axis=0)
+        return found
+
+
+def _place(axis: Axis, size: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return the grid's point below each size, and how far beyond it the size lies, in steps."""
+    steps = (np.log2(np.maximum(size, 1e-9)) - axis.low) / axis.step
+    steps = np.clip(steps, 0.0, axis.count - 1.0)
+    low = np.minimum(steps.astype(np.int64), axis.count - 2)
+    return low, steps - low

@@ -1,0 +1,122 @@
+"""Find what is known of kernels on a device: its own fits, the packaged ones, or a relative's.
+
+Packaged fits lie in `catalog/calibrated/gpu/DEVICE/FAMILY.DTYPE.toml`, a file each, and are read
+when a kernel needs them. What a device was not measured in is taken over from its nearest relative
+that was: of the same architecture, then the same maker, then with the same kind of memory (stacked or not:
+data centre or desktop), then the nearer year, then like peaks.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from hwmodels.device_file import FindSpec, read_family_fit
+from hwmodels.spec import FamilyFit, Spec
+
+
+class SetKey(NamedTuple):
+    """Identify a set of kernels: a device of the catalog, a family, a dtype."""
+
+    device: str
+    family: str
+    dtype: str
+
+
+def fits_file(key: SetKey, folder: Path) -> Path:
+    """Return the file of a set's fit below a folder of fits."""
+    return folder / key.device / f"{key.family}.{key.dtype}.toml"
+
+
+PACKAGED = Path(__file__).parent.parent / "catalog" / "calibrated" / "gpu"
+
+
+class Fits(Mapping[tuple[str, str], FamilyFit]):
+    """Be the fits that a device uses, by (family, dtype).
+
+    Parameters
+    ----------
+    spec : of the device, with estimates; the families of its calibration go first
+    find : gives the spec of a device by its name
+    folder : of packaged fits
+    """
+
+    def __init__(self, spec: Spec, find: FindSpec, folder: Path = PACKAGED) -> None:
+        self.spec, self.find, self.folder = spec, find, folder
+        self._own = {} if spec.calibration is None else dict(spec.calibration.families)
+        self._used: dict[tuple[str, str], FamilyFit] = {}
+
+    def __getitem__(self, key: tuple[str, str]) -> FamilyFit:
+        if key not in self._used:
+            self._used[key] = self._found(key)
+        return self._used[key]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(dict.fromkeys((*self._own, *_packaged(self.folder))))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Fits, (self.spec, self.find, self.folder))
+
+    @property
+    def used(self) -> Mapping[tuple[str, str], FamilyFit]:
+        """Return the fits that were asked for so far."""
+        return dict(self._used)
+
+    def _found(self, key: tuple[str, str]) -> FamilyFit:
+        if key in self._own:
+            return self._own[key]
+        devices = _packaged(self.folder)[key]
+        near = min(devices, key=lambda name: distance(self.spec, self.find(name)))
+        fit = read_family_fit(fits_file(SetKey(near, *key), self.folder))
+        if near == self.spec.name:
+            return fit
+        alike = self.find(near).architecture == self.spec.architecture
+        return fit.widened(self.spec.known(
+            "model.sibling_spread" if alike else "model.borrowed_spread"
+        ))  # fmt: skip
+
+
+@functools.cache
+def _packaged(folder: Path) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """Return the devices that have a packaged fit of each (family, dtype); reads no file."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for path in sorted(folder.glob("*/*.toml")):
+        family, _, dtype = path.stem.rpartition(".")
+        found.setdefault((family, dtype), []).append(path.parent.name)
+    return {key: tuple(devices) for key, devices in found.items()}
+
+
+def distance(spec: Spec, other: Spec) -> tuple[float, ...]:
+    """Return how far two accelerators are apart, the most important difference first.
+
+    >>> from hwmodels.devices import find_spec
+    >>> h200, h100, a100 = (find_spec(name) for name in (
+    ...     "nvidia-h200-sxm-141gb", "nvidia-h100-sxm-80gb", "nvidia-a100-sxm-80gb"))
+    >>> distance(h200, h100) < distance(h200, a100)
+    True
+    """
+    return (
+        float(spec.name != other.name),
+        float(spec.architecture != other.architecture),
+        float(_maker(spec) != _maker(other)),
+        float(_stacked(spec) != _stacked(other)),
+        abs((spec.number("year") or 0.0) - (other.number("year") or 0.0)),
+        sum(abs(math.log(spec.known(key) / other.known(key))) for key in _PEAKS),
+    )
+
+
+_PEAKS = ("vector.float32_flop_per_s", "memory.bandwidth_bytes_per_s")
+
+
+def _maker(spec: Spec) -> str:
+    return spec.title.partition(" ")[0]
+
+
+def _stacked(spec: Spec) -> bool:
+    return str(spec.values.get("memory.type", "")).startswith("HBM")

@@ -1,0 +1,140 @@
+"""Time products of matrices: tiles of the result, in waves over the multiprocessors.
+
+A kernel cuts the result into *tiles* of bm x bn. A multiprocessor computes a tile in iterations
+over k; each loads a slice of both operands and multiplies it. Tiles run in waves, so that one tile
+more than there are multiprocessors takes twice as long (*wave quantization*); at the border of the
+result tiles are partly empty (*tile quantization*). A product with few tiles and large k is cut
+along k too (*split-k*), and the parts are added up. A library tries several tiles and takes the
+quickest.
+
+Forms of this kind: Li et al., "NeuSight", ASPLOS 2025; Osama et al., "Stream-K", PPoPP 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from hwmodels.gpu.chip import Chip
+from hwmodels.gpu.family import Axis, Family, Numbers, Parameter, Parts, Sizes
+from simulator.ops import DTYPE_BYTES, FloatArray
+
+TILES = (
+    (16, 32), (16, 128), (32, 64), (64, 32), (64, 64), (128, 32), (64, 128), (128, 64), (128, 128),
+    (64, 256), (256, 64), (128, 256), (256, 128),
+)  # fmt: skip
+"""Tiles that a library has, rows and columns of the result."""
+SLICE_BYTES = 128.0
+"""An iteration loads so many bytes of each row of the operands."""
+FEWEST_ITERATIONS = 2.0
+"""A part of a split product has no fewer."""
+
+PARAMETERS: Mapping[str, Parameter] = {
+    "peak_share": Parameter(0.3, 0.9, 1.3, "share of the peak that large tiles reach"),
+    "tile_half": Parameter(0.2, 8.0, 100.0, "rows or columns of a tile that reach half of that"),
+    "memory_share": Parameter(0.4, 0.85, 1.0, "share of the memory bandwidth that is reached"),
+    "l2_ratio": Parameter(0.5, 3.0, 60.0, "bandwidth of the L2 cache over that of the memory"),
+    "floor_s": Parameter(1e-7, 2e-6, 2e-5, "time of an empty kernel, seconds"),
+    "iteration_cycles": Parameter(5.0, 300.0, 5e3, "cycles of an iteration at least"),
+    "prologue_cycles": Parameter(1.0, 500.0, 2e4, "cycles before a tile's first iteration"),
+    "store_bytes_per_cycle": Parameter(1.0, 50.0, 5e3, "of one multiprocessor, for results"),
+    "load_bytes_per_cycle": Parameter(5.0, 60.0, 5e3, "of one multiprocessor, for operands"),
+    "split_s": Parameter(1e-8, 1e-6, 1e-4, "time to add up the parts of a split product, seconds"),
+    "quantize_share": Parameter(0.05, 0.4, 1.0, "share of the memory bandwidth while the left "
+                                "operand is made short (8-bit products)"),
+    "quantize_s": Parameter(1e-7, 2e-6, 2e-5, "time of an empty kernel that does so, seconds"),
+}  # fmt: skip
+
+
+def gemm_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
+    """Return what products [batch, m, k] x [batch, k, n] spend time on, seconds.
+
+    Cost: a few passes over an array of candidates (tiles x splits) x kernels.
+    """
+    batch, m, n, k = (np.asarray(sizes[name], float) for name in ("batch", "m", "n", "k"))
+    width = DTYPE_BYTES[dtype]
+    dram = gemm_amounts(dtype, sizes)[1] / (chip.bandwidth_bytes_per_s * numbers["memory_share"])
+    main, l2, added = _candidates(chip, dtype, numbers, (batch, m, n, k))
+    total = np.maximum(np.maximum(main, dram), l2) + added
+    best = total.argmin(axis=0)[None]
+    chosen = [np.take_along_axis(part, best, axis=0)[0] for part in (main, l2, added)]
+    overhead = numbers["floor_s"] + chosen[2]
+    if width <= 1:
+        overhead = overhead + _quantize_s(chip, numbers, batch * m * k)
+    return Parts(overhead, chosen[0], np.maximum(dram, chosen[1]))
+
+
+def gemm_amounts(dtype: str, sizes: Sizes) -> tuple[FloatArray, FloatArray]:
+    """Return FLOP and bytes of products (n,): each operand read once, each result written once.
+
+    Results of 8-bit products have 16 bits.
+
+    >>> one = {name: np.array([2.0]) for name in ("batch", "m", "n", "k")}
+    >>> gemm_amounts("float32", one)
+    (array([32.]), array([96.]))
+    """
+    batch, m, n, k = (np.asarray(sizes[name], float) for name in ("batch", "m", "n", "k"))
+    width = DTYPE_BYTES[dtype]
+    elements = (m * k + k * n) * width + m * n * max(width, 2.0)
+    return 2.0 * batch * m * n * k, batch * elements
+
+
+def _candidates(
+    chip: Chip, dtype: str, numbers: Numbers, sizes: tuple[FloatArray, ...]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return times of all candidates (candidates, n): main loop, L2 traffic, adding up parts."""
+    batch, m, n, k = sizes
+    width = DTYPE_BYTES[dtype]
+    slice_k = SLICE_BYTES / width
+    rows, columns = (np.array(side, float)[:, None] for side in zip(*TILES, strict=True))
+    tiles = batch * np.ceil(m / rows) * np.ceil(n / columns)
+    most = np.maximum(np.floor(k / (FEWEST_ITERATIONS * slice_k)), 1.0)
+    fill = np.clip(np.floor(chip.sms / tiles), 1.0, most)
+    splits = np.concatenate([np.ones_like(tiles), fill, np.maximum(np.round(fill / 2), 1.0)])
+    rows, columns, tiles = (np.concatenate([one] * 3) for one in (rows, columns, tiles))
+    iterations = np.ceil(k / splits / slice_k)
+    waves = np.ceil(tiles * splits / chip.sms)
+    slices = (rows + columns) * slice_k * width
+    cycles = numbers["prologue_cycles"] + iterations * _iteration(
+        chip, dtype, numbers, (rows, columns, slices, slice_k)
+    )
+    cycles = cycles + rows * columns * max(width, 2.0) / numbers["store_bytes_per_cycle"]
+    l2 = chip.bandwidth_bytes_per_s * numbers["l2_ratio"]
+    parts = np.where(splits > 1, numbers["split_s"] + 4.0 * batch * m * n * splits / l2, 0.0)
+    return waves * cycles / chip.clock_hz, tiles * splits * iterations * slices / l2, parts
+
+
+def _iteration(
+    chip: Chip, dtype: str, numbers: Numbers, tile: tuple[FloatArray, FloatArray, FloatArray, float]
+) -> FloatArray:
+    """Return the cycles of an iteration of each candidate (candidates, 1)."""
+    rows, columns, slices, slice_k = tile
+    half = numbers["tile_half"]
+    shape = rows / (rows + half) * columns / (columns + half)
+    per_cycle = chip.peak_flop_per_s(dtype) / (chip.sms * chip.clock_hz)
+    multiply = 2.0 * rows * columns * slice_k / (per_cycle * numbers["peak_share"] * shape)
+    load = slices / numbers["load_bytes_per_cycle"]
+    cycles: FloatArray = np.maximum(np.maximum(multiply, load), numbers["iteration_cycles"])
+    return cycles
+
+
+def _quantize_s(chip: Chip, numbers: Numbers, elements: FloatArray) -> FloatArray:
+    """Return the time to turn 16-bit elements into 8 bits each: 2 bytes read, 1 written."""
+    rate = chip.bandwidth_bytes_per_s * numbers["quantize_share"]
+    time: FloatArray = numbers["quantize_s"] + 3.0 * elements / rate
+    return time
+
+
+GEMM = Family(
+    name="gemm",
+    sizes=("batch", "m", "n", "k"),
+    parameters=PARAMETERS,
+    form=gemm_parts,
+    amounts=gemm_amounts,
+    axes=(
+        Axis("m", 0.0, 1.5, 11),
+        Axis("n", 4.0, 1.5, 9),
+        Axis("k", 4.0, 1.5, 9),
+    ),
+)

@@ -1,0 +1,120 @@
+"""Say which kernels an op runs, by its kind: their family, their sizes, and how often.
+
+A function takes a graph and the indices (n,) of ops of one kind, and returns kernels whose sizes
+are arrays (n,). Most ops are one kernel; a recurrent layer is a product for each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+
+from hwmodels.gpu.family import Sizes
+from simulator.ops import DIMS, KINDS, FloatArray, Graph, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Be one kernel of each of n ops.
+
+    Parameters
+    ----------
+    family : name of its family
+    sizes : that the family's form asks for, (n,) each
+    times : how often each op runs it (n,)
+    """
+
+    family: str
+    sizes: Sizes
+    times: FloatArray
+
+
+Kernels: TypeAlias = list[Kernel]
+
+
+def _dims(graph: Graph, at: IntArray) -> dict[str, FloatArray]:
+    """Return the sizes of ops of one kind by name, (n,) each."""
+    names = DIMS[KINDS[graph.kind[at[0]]]]
+    return {name: graph.dims[at, place].astype(np.float64) for place, name in enumerate(names)}
+
+
+def _once(family: str, sizes: Sizes) -> Kernels:
+    first = next(iter(sizes.values()))
+    return [Kernel(family, sizes, np.ones_like(first))]
+
+
+def _product(batch: FloatArray, m: FloatArray, n: FloatArray, k: FloatArray) -> Kernel:
+    return Kernel("gemm", {"batch": batch, "m": m, "n": n, "k": k}, np.ones_like(m))
+
+
+def _gemm(graph: Graph, at: IntArray) -> Kernels:
+    return _once("gemm", _dims(graph, at))
+
+
+def _convolution(graph: Graph, at: IntArray) -> Kernels:
+    """Take a convolution for the product that it is (implicit gemm)."""
+    d = _dims(graph, at)
+    groups = np.maximum(d["groups"], 1.0)
+    window = d["in_channels"] / groups * d["kernel_h"] * d["kernel_w"]
+    rows = d["batch"] * d["out_h"] * d["out_w"]
+    return [_product(groups, rows, d["out_channels"] / groups, window)]
+
+
+def _attention(graph: Graph, at: IntArray) -> Kernels:
+    """Take attention for its two products."""
+    d = _dims(graph, at)
+    each = d["batch"] * d["heads"]
+    return [
+        _product(each, d["q_len"], d["kv_len"], d["head_dim"]),
+        _product(each, d["q_len"], d["head_dim"], d["kv_len"]),
+    ]
+
+
+def _recurrent(graph: Graph, at: IntArray) -> Kernels:
+    """Take a recurrent layer for one product over all inputs, and one a step over the state."""
+    d = _dims(graph, at)
+    one, gates = np.ones(len(at)), d["gates"] * d["hidden"]
+    step = _product(one, d["batch"], gates, d["hidden"])
+    return [
+        _product(one, d["steps"] * d["batch"], gates, d["in_features"]),
+        Kernel(step.family, step.sizes, d["steps"]),
+    ]
+
+
+def _encoder(graph: Graph, at: IntArray) -> Kernels:
+    """Take a fused encoder layer for its four products and its attention."""
+    d = _dims(graph, at)
+    one, rows, width = np.ones(len(at)), d["batch"] * d["tokens"], d["width"]
+    each, head = d["batch"] * d["heads"], width / d["heads"]
+    return [
+        _product(one, rows, 3 * width, width),
+        _product(each, d["tokens"], d["tokens"], head),
+        _product(each, d["tokens"], head, d["tokens"]),
+        _product(one, rows, width, width),
+        _product(one, rows, d["hidden"], width),
+        _product(one, rows, width, d["hidden"]),
+    ]
+
+
+def _streaming(graph: Graph, at: IntArray) -> Kernels:
+    sizes = {"read_bytes": graph.bytes_read[at], "written_bytes": graph.bytes_written[at]}
+    return _once("streaming", sizes)
+
+
+_SPECIAL: Mapping[str, Callable[[Graph, IntArray], Kernels]] = {
+    "gemm": _gemm,
+    "sparse_gemm": _gemm,
+    "conv2d": _convolution,
+    "depthwise_conv2d": _convolution,
+    "attention": _attention,
+    "rnn": _recurrent,
+    "encoder_layer": _encoder,
+}
+KERNELS: Mapping[str, Callable[[Graph, IntArray], Kernels]] = MappingProxyType(
+    {kind: _SPECIAL.get(kind, _streaming) for kind in KINDS}
+)
+"""What an op runs, by its kind; all that is not listed above streams its operands."""

@@ -1,0 +1,206 @@
+"""Time products of matrices on the ordinary units of a chip, without matrix units.
+
+As in `hwmodels.gpu.gemm` a kernel cuts the result into tiles; a multiprocessor holds several at a
+time (*residents*), which hide each other's latency: with q tiles to do, an iteration over k takes
+as long as the arithmetic of q tiles, or as the latency of its rounds where that is longer (Volkov,
+"Understanding Latency Hiding on GPUs", UC Berkeley 2016, chapter 4). Rows of operands that do not
+begin at a multiple of 16 bytes cost more loads.
+
+`LINEAR` is a product with weights (rows of both operands lie along k), where the library picks a
+tile and may cut along k; `BMM` is a batch of products, for which it only uses large tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from hwmodels.gpu.chip import Chip
+from hwmodels.gpu.family import Axis, Family, Numbers, Parameter, Parts, Sizes
+from simulator.ops import DTYPE_BYTES, FloatArray
+
+TILES = (
+    (32, 32), (32, 128), (128, 32), (64, 32), (32, 64), (64, 64), (64, 128), (128, 64), (128, 128),
+)  # fmt: skip
+"""Tiles that a library has, rows and columns of the result."""
+SLICE = 8.0
+"""Steps along k of one iteration."""
+RESIDENT = 32768.0
+"""Elements of the result that a multiprocessor holds in its registers."""
+MOST_RESIDENT = 16.0
+"""Tiles that a multiprocessor holds at most."""
+SHORTEST = 64.0
+"""Steps along k of a part of a split product at least."""
+FILLS = 2.0
+"""Tiles for each multiprocessor that a product is split into."""
+ALIGNED_BYTES = 16.0
+"""Operands whose rows begin at multiples of this are loaded by whole vectors."""
+
+PRODUCT: Mapping[str, Parameter] = MappingProxyType({
+    "peak_share": Parameter(0.2, 0.85, 1.1, "share of the peak that endless tiles reach"),
+    "tile_half": Parameter(0.5, 3.0, 12.0, "rows or columns of a tile that reach half of that"),
+    "memory_share": Parameter(0.3, 0.7, 1.0, "share of the memory bandwidth that is reached"),
+    "l2_bytes_per_cycle": Parameter(6.0, 20.0, 64.0, "of one multiprocessor, from the L2 cache"),
+    "floor_s": Parameter(1e-6, 4e-5, 3e-4, "time of an empty kernel and of its launch, seconds"),
+    "iteration_cycles": Parameter(50.0, 400.0, 3e3, "latency of an iteration, cycles"),
+    "prologue_cycles": Parameter(100.0, 2e3, 2e4, "cycles of a round outside of its iterations"),
+})  # fmt: skip
+"""Numbers of every product."""
+UNALIGNED: Mapping[str, Parameter] = MappingProxyType({
+    "unaligned_loads": Parameter(1.0, 1.2, 2.5, "traffic from the L2 cache of operands that are "
+                                 "not aligned, over that of aligned ones"),
+    "unaligned_work": Parameter(1.0, 1.05, 1.3, "cycles of arithmetic likewise"),
+})  # fmt: skip
+SPLIT: Mapping[str, Parameter] = MappingProxyType(
+    {"split_s": Parameter(1e-6, 5e-6, 1e-4, "time to begin to add up parts, seconds")}
+)
+LEAST: Mapping[str, Parameter] = MappingProxyType(
+    {"least_tile": Parameter(1024.0, 4096.0, 16384.0, "elements of the smallest tile in use")}
+)
+
+
+class Products(NamedTuple):
+    """Hold products [batch, m, k] x [batch, k, n] in a dtype, (n,) each, as a form sees them.
+
+    Parameters
+    ----------
+    dtype : of the operands
+    batch, m, n, k : sizes
+    reuse : elements of the left operand that are read for one in memory (overlapping windows)
+    """
+
+    dtype: str
+    batch: FloatArray
+    m: FloatArray
+    n: FloatArray
+    k: FloatArray
+    reuse: FloatArray | float = 1.0
+
+    @property
+    def unaligned(self) -> FloatArray:
+        """Return the share (n,) of operands whose rows are not aligned: none, half or all."""
+        vector = ALIGNED_BYTES / DTYPE_BYTES[self.dtype]
+        share: FloatArray = ((self.k % vector != 0) * 0.5) + ((self.n % vector != 0) * 0.5)
+        return share
+
+    def dram_s(self, chip: Chip, numbers: Numbers) -> FloatArray:
+        """Return the time (n,) to read both operands and write the result once, seconds."""
+        moved = self.m * self.k / self.reuse + self.k * self.n + self.m * self.n
+        rate = chip.bandwidth_bytes_per_s * numbers["memory_share"]
+        time: FloatArray = DTYPE_BYTES[self.dtype] * self.batch * moved / rate
+        return time
+
+
+class _Tiles(NamedTuple):
+    """Hold candidates (candidates, 1 or n): sides of a tile, tiles, and parts along k."""
+
+    rows: FloatArray
+    columns: FloatArray
+    count: FloatArray
+    parts: FloatArray
+
+
+def linear_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
+    """Return what products with weights spend time on, seconds."""
+    return _parts(chip, numbers, _products(dtype, sizes))
+
+
+def bmm_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
+    """Return what batches of products spend time on, seconds."""
+    return _parts(chip, numbers, _products(dtype, sizes))
+
+
+def _products(dtype: str, sizes: Sizes) -> Products:
+    return Products(dtype, *(np.asarray(sizes[name], float) for name in ("batch", "m", "n", "k")))
+
+
+def _parts(chip: Chip, numbers: Numbers, products: Products) -> Parts:
+    compute, memory, added = product_s(chip, numbers, products)
+    return Parts(numbers["floor_s"] + added, compute, memory)
+
+
+def product_s(
+    chip: Chip, numbers: Numbers, products: Products
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return times (n,) of the best candidate: arithmetic, memory, adding up of parts; seconds.
+
+    Parameters
+    ----------
+    chip : that they run on
+    numbers : `PRODUCT`; `UNALIGNED`, `SPLIT` and `LEAST` where these apply
+    products : to time
+    """
+    tiles = _tiles(chip, numbers, products)
+    main, l2 = _main_s(chip, numbers, products, tiles), _l2_s(chip, numbers, products, tiles)
+    results = DTYPE_BYTES[products.dtype] * products.batch * products.m * products.n
+    rate = chip.bandwidth_bytes_per_s * numbers["memory_share"]
+    begin = numbers.get("split_s", 0.0)
+    added = np.where(tiles.parts > 1, begin + 2.0 * results * tiles.parts / rate, 0.0)
+    memory = np.maximum(l2, products.dram_s(chip, numbers))
+    best = (np.maximum(main, memory) + added).argmin(axis=0)[None]
+    main, memory, added = (
+        np.take_along_axis(one, best, axis=0)[0] for one in (main, memory, added)
+    )
+    return main, memory, added
+
+
+def _tiles(chip: Chip, numbers: Numbers, products: Products) -> _Tiles:
+    """Return the candidates: all tiles in use, whole and (with `split_s`) cut along k."""
+    used = [tile for tile in TILES if tile[0] * tile[1] > 0.9 * numbers.get("least_tile", 0.0)]
+    rows, columns = (np.array(side, float)[:, None] for side in zip(*used, strict=True))
+    count = products.batch * np.ceil(products.m / rows) * np.ceil(products.n / columns)
+    whole = _Tiles(rows, columns, count, np.ones_like(count))
+    if "split_s" not in numbers:
+        return whole
+    most = np.maximum(np.floor(products.k / SHORTEST), 1.0)
+    parts = np.clip(np.floor(FILLS * chip.sms / count), 1.0, most)
+    cut = _Tiles(rows, columns, count * parts, parts)
+    return _Tiles(*(np.concatenate(pair) for pair in zip(whole, cut, strict=True)))
+
+
+def _main_s(chip: Chip, numbers: Numbers, products: Products, tiles: _Tiles) -> FloatArray:
+    """Return the time of the busiest multiprocessor (candidates, n), seconds."""
+    each = np.ceil(tiles.count / chip.sms)
+    resident = np.clip(RESIDENT / (tiles.rows * tiles.columns), 1.0, MOST_RESIDENT)
+    rounds = np.ceil(each / resident)
+    iterations = np.ceil(products.k / tiles.parts / SLICE)
+    half = numbers["tile_half"]
+    shape = (1.0 + half / tiles.rows) * (1.0 + half / tiles.columns)
+    unaligned = 1.0 + (numbers.get("unaligned_work", 1.0) - 1.0) * products.unaligned
+    per_cycle = chip.peak_flop_per_s(products.dtype) / (chip.sms * chip.clock_hz)
+    work = 2.0 * tiles.rows * tiles.columns * SLICE * shape / (per_cycle * numbers["peak_share"])
+    step = np.maximum(each * work * unaligned, rounds * numbers["iteration_cycles"])
+    cycles: FloatArray = rounds * numbers["prologue_cycles"] + iterations * step
+    return cycles / chip.clock_hz
+
+
+def _l2_s(chip: Chip, numbers: Numbers, products: Products, tiles: _Tiles) -> FloatArray:
+    """Return the time to load all slices from the L2 cache (candidates, n), seconds."""
+    loads = 1.0 + (numbers.get("unaligned_loads", 1.0) - 1.0) * products.unaligned
+    iterations = np.ceil(products.k / tiles.parts / SLICE)
+    slices = (tiles.rows + tiles.columns) * SLICE * DTYPE_BYTES[products.dtype] * loads
+    rate = numbers["l2_bytes_per_cycle"] * chip.sms * chip.clock_hz
+    time: FloatArray = tiles.count * iterations * slices / rate
+    return time
+
+
+_AXES = (Axis("batch", 0.0, 2.0, 7), Axis("m", 3.0, 1.5, 10),
+         Axis("n", 2.0, 1.5, 11), Axis("k", 2.0, 1.5, 11))  # fmt: skip
+
+LINEAR = Family(
+    name="linear",
+    sizes=("batch", "m", "n", "k"),
+    parameters=MappingProxyType({**PRODUCT, **UNALIGNED, **SPLIT}),
+    form=linear_parts,
+    axes=_AXES[1:],
+)
+BMM = Family(
+    name="bmm",
+    sizes=("batch", "m", "n", "k"),
+    parameters=MappingProxyType({**PRODUCT, **UNALIGNED, **LEAST}),
+    form=bmm_parts,
+    axes=_AXES,
+)

@@ -1,0 +1,228 @@
+"""Fit a family of GPU kernels to timings: bounded numbers first, then a smooth correction.
+
+Numbers minimise the errors of logarithms (those of a few wild timings count less), from several
+starts. What they leave over is taken for a smooth function of the logarithms of the sizes plus
+noise: a Gaussian process (Rasmussen and Williams, 2006, section 2.2), whose mean is kept on a grid.
+Its length, height and noise are chosen by leaving timings out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hwmodels.spec import FamilyFit
+from simulator.errors import InputError
+from validation.conformal import ratio_interval
+
+if TYPE_CHECKING:
+    from hwmodels.gpu.chip import Chip
+    from hwmodels.gpu.family import Family, Numbers, Sizes
+    from simulator.ops import FloatArray, IntArray
+
+FEWEST = 8
+"""Timings below which nothing is fitted."""
+FEWEST_FOR_ALL = 60
+"""Timings from which on all numbers and a correction are fitted; below, only `SCALARS`."""
+SCALARS = ("peak_share", "memory_share", "floor_s", "l2_ratio")
+"""Numbers that few timings can tell; those that a family has are fitted to them."""
+STARTS = 3
+WILD = 0.08
+"""Errors of the logarithm beyond this count less (soft_l1)."""
+LARGEST_LEFT = 0.5
+"""What a number leaves over beyond this is taken for this."""
+LENGTHS = (1.0, 2.0, 4.0)
+NOISES = (0.05, 0.1, 0.2)
+HEIGHT = 0.12
+"""Standard deviation of the logarithm that a correction is expected to have."""
+FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Hold timings of n kernels of one family and dtype on one chip.
+
+    Parameters
+    ----------
+    sizes : by name, (n,) each
+    time_s : (n,) seconds
+    """
+
+    sizes: Sizes
+    time_s: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+    def at(self, chosen: IntArray) -> Timings:
+        """Return the chosen timings (indices)."""
+        return Timings(sizes={name: size[chosen] for name, size in self.sizes.items()},
+                       time_s=self.time_s[chosen])  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Say what is fitted: a family on a chip in a dtype, from what was known before.
+
+    Parameters
+    ----------
+    family, chip, dtype : of the kernels
+    prior : what a few timings change only in part; None: nothing is known
+    """
+
+    family: Family
+    chip: Chip
+    dtype: str
+    prior: FamilyFit | None = None
+
+    def log_time(self, numbers: Numbers, sizes: Sizes) -> FloatArray:
+        """Return the logarithm of the times of the form, correction left out."""
+        form = self.family.form(self.chip, self.dtype, numbers, sizes).time_s
+        if self.prior is not None and self.prior.correction:
+            return np.log(form) + self.family.correction(self.prior, sizes)
+        return np.log(form)
+
+
+_Fit = Callable[["Task", "Timings"], FamilyFit]
+
+
+def fit_family(task: Task, timings: Timings, data: str = "", seed: int = 0) -> FamilyFit:
+    """Return the numbers of a family, its correction, and the interval of its errors.
+
+    Costs about a second for 600 timings.
+
+    Parameters
+    ----------
+    task : what to fit
+    timings : of it
+    data : says where they are from
+    seed : of the starts and the folds
+
+    Raises
+    ------
+    InputError : too few timings
+    """
+    if len(timings) < FEWEST:
+        raise InputError(
+            f"{task.family.name} in {task.dtype}: {len(timings)} timings; at least {FEWEST} are "
+            f"needed, {FEWEST_FOR_ALL} for a full calibration"
+        )
+    few = len(timings) < FEWEST_FOR_ALL
+    made = _fit_few if few and task.prior is not None else _fit_all
+    order = np.random.default_rng(seed).permutation(len(timings))
+    ratios = [_left_out(task, timings, part, made) for part in np.array_split(order, FOLDS)]
+    fit = made(task, timings)
+    return replace(
+        fit,
+        error_ratio=ratio_interval(np.concatenate(ratios).tolist()),
+        data=data,
+        device=task.chip.name,
+    )
+
+
+def _left_out(task: Task, timings: Timings, part: IntArray, made: _Fit) -> FloatArray:
+    """Return measured over predicted of some timings, by a fit without them."""
+    rest = np.setdiff1d(np.arange(len(timings)), part)
+    fit, hidden = made(task, timings.at(rest)), timings.at(part)
+    predicted = task.family.parts(task.chip, task.dtype, fit, hidden.sizes).time_s
+    ratios: FloatArray = hidden.time_s / predicted
+    return ratios
+
+
+def _fit_all(task: Task, timings: Timings) -> FamilyFit:
+    task = replace(task, prior=None)
+    names = tuple(task.family.parameters)
+    numbers, spreads = _numbers(task, timings, names, task.family.start)
+    left = np.log(timings.time_s) - task.log_time(numbers, timings.sizes)
+    return FamilyFit(numbers=numbers, spreads=spreads,
+                     correction=_correction(task, timings, left))  # fmt: skip
+
+
+def _fit_few(task: Task, timings: Timings) -> FamilyFit:
+    """Return the prior with a few numbers fitted anew; its correction stays."""
+    assert task.prior is not None
+    names = tuple(name for name in SCALARS if name in task.family.parameters)
+    numbers, spreads = _numbers(task, timings, names, task.prior.numbers)
+    return replace(task.prior, numbers=numbers, spreads={**task.prior.spreads, **spreads})
+
+
+def _numbers(
+    task: Task, timings: Timings, names: Sequence[str], known: Numbers
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return all numbers, some of them fitted, and the spreads of these."""
+    from scipy.optimize import least_squares
+
+    bounds = [task.family.parameters[name] for name in names]
+    low, high = (np.log([getattr(one, side) for one in bounds]) for side in ("low", "high"))
+    begin = np.log([known[name] for name in names])
+    measured, rng = np.log(timings.time_s), np.random.default_rng(0)
+
+    def residuals(logs: FloatArray) -> FloatArray:
+        numbers = {**known, **dict(zip(names, np.exp(logs).tolist(), strict=True))}
+        difference: FloatArray = task.log_time(numbers, timings.sizes) - measured
+        return difference
+
+    best = None
+    for start in range(STARTS):
+        shift = rng.normal(0.0, 0.5, len(names)) if start else 0.0
+        inside = np.clip(begin + shift, low + 1e-3, high - 1e-3)
+        found = least_squares(residuals, inside, bounds=(low, high), loss="soft_l1", f_scale=WILD,
+                              diff_step=1e-3)  # fmt: skip
+        if best is None or found.cost < best.cost:
+            best = found
+    assert best is not None
+    spreads = _spreads(best.jac, best.fun)
+    fitted = dict(zip(names, np.exp(best.x).tolist(), strict=True))
+    return {**known, **fitted}, dict(zip(names, spreads.tolist(), strict=True))
+
+
+def _spreads(jacobian: FloatArray, residuals: FloatArray) -> FloatArray:
+    """Return the standard deviation of each logarithm; 1 for one that the timings do not tell."""
+    freedom = max(len(residuals) - jacobian.shape[1], 1)
+    scale = float(residuals @ residuals) / freedom
+    told = jacobian.T @ jacobian / max(scale, 1e-12) + np.eye(jacobian.shape[1])
+    spreads: FloatArray = np.sqrt(np.diag(np.linalg.inv(told)))
+    return spreads
+
+
+def _correction(task: Task, timings: Timings, left: FloatArray) -> tuple[float, ...]:
+    """Return the mean of the process that explains what is left, on the grid of the axes."""
+    axes = task.family.axes
+    if not axes:
+        return ()
+    at = _clipped(task.family, timings.sizes)
+    left = np.clip(left, -LARGEST_LEFT, LARGEST_LEFT)
+    length, noise = min(
+        ((length, noise) for length in LENGTHS for noise in NOISES),
+        key=lambda pair: _left_out_error(at, left, *pair),
+    )
+    weights = np.linalg.solve(_covariance(at, at, length) + noise**2 * np.eye(len(at)), left)
+    points = np.stack(np.meshgrid(*(axis.points for axis in axes), indexing="ij"), -1)
+    mean = _covariance(points.reshape(-1, len(axes)), at, length) @ weights
+    return tuple(np.round(mean, 4).tolist())
+
+
+def _clipped(family: Family, sizes: Sizes) -> FloatArray:
+    """Return the places (n, axes) of kernels on the axes of a correction."""
+    columns = [
+        np.clip(np.log2(np.maximum(sizes[axis.size], 1e-9)), axis.points[0], axis.points[-1])
+        for axis in family.axes
+    ]
+    return np.stack(columns, axis=1)
+
+
+def _covariance(one: FloatArray, other: FloatArray, length: float) -> FloatArray:
+    """Return the Matern 3/2 covariance of places (a, axes) and (b, axes), as (a, b)."""
+    squares = ((one[:, None, :] - other[None, :, :]) ** 2).sum(axis=-1)
+    distance = np.sqrt(3.0 * squares) / length
+    covariance: FloatArray = HEIGHT**2 * (1.0 + distance) * np.exp(-distance)
+    return covariance
+
+
+def _left_out_error(at: FloatArray, left: FloatArray, length: float, noise: float) -> float:
+    """Return the mean error where each place is predicted from all others (section 5.4.2)."""
+    inverse = np.linalg.inv(_covariance(at, at, length) + noise**2 * np.eye(len(at)))
+    return float(np.abs(inverse @ left / np.diag(inverse)).mean())

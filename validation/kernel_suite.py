@@ -1,0 +1,205 @@
+"""What suites of single kernels share: cases, fits by device, predictions, baselines, splits.
+
+A case of such a suite names a family of kernels (`workload`), its sizes and dtype (`workload.m`,
+`workload.dtype`), a device (`on`), and how long one kernel took (`time_s`). A *set* is all kernels
+of one device, family and dtype: it is fitted, predicted and judged together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwmodels.devices import find_spec
+from hwmodels.gpu.chip import Chip, chip_of
+from hwmodels.gpu.families import FAMILIES, fit_for
+from hwmodels.gpu.family import Family, Sizes
+from hwmodels.gpu.fits import Fits, SetKey, distance
+from hwmodels.relatives import completed
+from hwmodels.spec import FamilyFit, Spec
+from simulator.errors import InputError, UnknownNameError
+from simulator.ops import FloatArray
+from validation.cases import Case
+from validation.fit_gpu import FEWEST_FOR_ALL, Task, Timings, fit_family
+from validation.suite import Answer, Calibration, Prediction, Skip
+
+HELD_OUT = 5
+"""One in so many groups of a suite is held out."""
+FEW = 20
+"""Timings of a device that is known by a few."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSet:
+    """Hold the kernels of one set.
+
+    Parameters
+    ----------
+    key : of the set
+    places : index (n,) of each kernel's case
+    sizes : by name, (n,) each
+    time_s : measured (n,), seconds
+    """
+
+    key: SetKey
+    places: tuple[int, ...]
+    sizes: Sizes
+    time_s: FloatArray
+
+    @property
+    def family(self) -> Family:
+        """Return the family of the kernels."""
+        return FAMILIES[self.key.family]
+
+    @property
+    def timings(self) -> Timings:
+        """Return the set as timings to fit."""
+        return Timings(sizes=self.sizes, time_s=self.time_s)
+
+
+KeyOf = Callable[[Case], SetKey | Skip]
+
+
+def key_of(case: Case) -> SetKey | Skip:
+    """Return the set that a case belongs to, or why it cannot be predicted."""
+    try:
+        device = spec_of(case.text("on")).name
+    except UnknownNameError as error:
+        return Skip(str(error))
+    family, dtype = case.text("workload"), case.text("workload.dtype")
+    if family not in FAMILIES:
+        return Skip(f"no family of kernels is called '{family}'")
+    try:
+        chip_of(spec_of(device)).peak_flop_per_s(dtype)
+    except InputError as error:
+        return Skip(str(error))
+    return SetKey(device, family, dtype)
+
+
+def spec_of(name: str) -> Spec:
+    """Return what the catalog knows of a device, with estimates."""
+    return completed(find_spec(name), find_spec)
+
+
+def sets_of(cases: Sequence[Case], key: KeyOf = key_of) -> tuple[list[KernelSet], dict[int, Skip]]:
+    """Return the cases by set, and why some belong to none (by index)."""
+    places: dict[SetKey, list[int]] = {}
+    skipped: dict[int, Skip] = {}
+    for place, case in enumerate(cases):
+        found = key(case)
+        if isinstance(found, Skip):
+            skipped[place] = found
+        else:
+            places.setdefault(found, []).append(place)
+    return [_set(cases, key, at) for key, at in places.items()], skipped
+
+
+def _set(cases: Sequence[Case], key: SetKey, places: Sequence[int]) -> KernelSet:
+    names = FAMILIES[key.family].sizes
+    columns = [[_size(cases[place], name) for place in places] for name in names]
+    sizes = {name: np.array(column) for name, column in zip(names, columns, strict=True)}
+    return KernelSet(key, tuple(places), sizes, np.array([cases[i].measured for i in places]))
+
+
+def _size(case: Case, name: str) -> float:
+    setting = f"workload.{name}"
+    return case.number(setting) if name != "batch" or setting in case.settings else 1.0
+
+
+def predict(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:
+    """Predict kernels by the packaged fits of their device, or of its nearest relative."""
+    return predict_by(cases, lambda key: Fits(spec_of(key.device), find_spec))
+
+
+def predict_by(
+    cases: Sequence[Case], fits: Callable[[SetKey], Mapping[tuple[str, str], FamilyFit]],
+    key: KeyOf = key_of,
+) -> Sequence[Answer]:  # fmt: skip
+    """Predict kernels by fits of one's own choice for each set."""
+    sets, skipped = sets_of(cases, key)
+    answers: dict[int, Answer] = dict(skipped)
+    for one in sets:
+        fit = fit_for(one.family, one.key.dtype, fits(one.key))
+        chip = chip_of(spec_of(one.key.device))
+        times = one.family.parts(chip, one.key.dtype, fit, one.sizes).time_s
+        low, high = fit.error_ratio or (None, None)
+        for place, time in zip(one.places, times.tolist(), strict=True):
+            answers[place] = Prediction(
+                time, None if low is None else low * time, None if high is None else high * time
+            )
+    return [answers[place] for place in range(len(cases))]
+
+
+def held_out(case: Case, names: Sequence[str]) -> bool:
+    """Say whether a case's group (its settings of these names) is held out: one in `HELD_OUT`."""
+    group = "|".join(f"{name}={case.settings.get(name)}" for name in names)
+    return int(hashlib.sha256(group.encode()).hexdigest(), 16) % HELD_OUT == 0
+
+
+def fit(cases: Sequence[Case], group: Sequence[str], data: str) -> dict[str, Any]:
+    """Return what a suite's calibration holds: the cases and fits of all sets, and remarks.
+
+    Parameters
+    ----------
+    cases : of the suite
+    group : settings that make a group; whole groups are held out
+    data : where the cases are from
+    """
+    chosen = [case for case in cases if not held_out(case, group)]
+    sets, _ = sets_of(chosen)
+    fitted = {one.key: fit_set(one, data) for one in sets if len(one.time_s) >= FEWEST_FOR_ALL}
+    used = {place for one in sets if one.key in fitted for place in one.places}
+    return {
+        "case_ids": sorted(chosen[place].case_id for place in used),
+        "remarks": [*transfer_remarks(sets, fitted)],
+        "fits": fitted,
+    }
+
+
+def fit_set(one: KernelSet, data: str, prior: FamilyFit | None = None) -> FamilyFit:
+    """Return the fit of a set; with few timings, of a few numbers of the prior."""
+    chip = chip_of(spec_of(one.key.device))
+    task = Task(family=one.family, chip=chip, dtype=one.key.dtype, prior=prior)
+    return fit_family(task, one.timings, f"{len(one.time_s)} kernels: {data}")
+
+
+def transfer_remarks(
+    sets: Sequence[KernelSet], fitted: Mapping[SetKey, FamilyFit]
+) -> Iterable[str]:
+    """Say how well each device is predicted as if it had not been measured, or by a few timings."""
+    for one in sets:
+        others = {key: fit for key, fit in fitted.items()
+                  if key[1:] == one.key[1:] and key.device != one.key.device}  # fmt: skip
+        if not others or one.key not in fitted:
+            continue
+        near = min(others, key=lambda key: _apart(one.key.device, key.device))
+        chip, family = chip_of(spec_of(one.key.device)), one.family
+        unseen = _errors(one, chip, others[near])
+        few = _fit_few(one, chip, others[near])
+        after = _errors(one, chip, few)
+        yield (
+            f"{one.key.device}, {family.name} in {one.key.dtype}, as if known by its datasheet "
+            f"only (numbers of {near.device}): MAPE {unseen[0]:.1f} %, median {unseen[1]:.1f} %; "
+            f"known by {FEW} timings: MAPE {after[0]:.1f} %, median {after[1]:.1f} %."
+        )
+
+
+def _apart(one: str, other: str) -> tuple[float, ...]:
+    return distance(spec_of(one), spec_of(other))
+
+
+def _fit_few(one: KernelSet, chip: Chip, prior: FamilyFit) -> FamilyFit:
+    chosen = np.random.default_rng(0).permutation(len(one.time_s))[:FEW]
+    task = Task(family=one.family, chip=chip, dtype=one.key.dtype, prior=prior)
+    return fit_family(task, one.timings.at(chosen))
+
+
+def _errors(one: KernelSet, chip: Chip, fit: FamilyFit) -> tuple[float, float]:
+    """Return mean and median error of a set, percent."""
+    predicted = one.family.parts(chip, one.key.dtype, fit, one.sizes).time_s
+    sizes = 100 * np.abs(predicted / one.time_s - 1)
+    return float(sizes.mean()), float(np.median(sizes))

@@ -1,0 +1,1 @@
+"""Products of matrices on GPUs, each kernel timed alone by replaying a recorded graph."""

@@ -1,0 +1,83 @@
+"""Turn the table of GPU products into cases: gpu, dtype, m, n, k, time_us."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from hwmodels.devices import find_spec
+from simulator.errors import InputError, UnknownNameError
+from validation.cases import Case, Conversion, join_repeats
+from validation.suite import Row
+
+SUITE = "gpu-gemm"
+COLUMNS = ("gpu", "dtype", "m", "n", "k", "time_us", "source", "licence")
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp8": "float8", "int8": "int8", "fp32": "float32",
+          "tf32": "tfloat32", "fp4": "float4"}  # fmt: skip
+"""Dtypes as the table spells them."""
+
+
+def convert(rows: Sequence[Row]) -> Conversion:
+    """Return the cases of a table, and how many rows are out of scope, by reason.
+
+    Raises
+    ------
+    InputError : the table lacks a column, or a number is none
+    """
+    missing = [name for name in COLUMNS if rows and name not in rows[0]]
+    if missing:
+        raise InputError(f"suite {SUITE}: the table lacks the columns {', '.join(missing)}")
+    reasons: Counter[str] = Counter()
+    cases: list[Case] = []
+    for number, row in enumerate(rows, start=2):
+        found = _read(row, f"row {number}")
+        if isinstance(found, Case):
+            cases.append(found)
+        else:
+            reasons[found] += 1
+    return Conversion(join_repeats(cases), reasons)
+
+
+def _read(row: Row, where: str) -> Case | str:
+    """Return the case of a row, or why it is out of scope."""
+    if row["dtype"] not in DTYPES:
+        return f"dtype {row['dtype']}"
+    try:
+        find_spec(row["gpu"])
+    except UnknownNameError as error:
+        return str(error)
+    sizes = {f"workload.{name}": number(row, name, where) for name in ("m", "n", "k")}
+    return Case(
+        suite=SUITE,
+        group=row["gpu"],
+        settings={
+            "workload": "gemm",
+            "workload.dtype": DTYPES[row["dtype"]],
+            **sizes,
+            "on": row["gpu"],
+            "plan": "single",
+        },
+        metric="time_s",
+        measured=number(row, "time_us", where) * 1e-6,
+        unit="s",
+        source=row["source"],
+        licence=row["licence"],
+    )
+
+
+def number(row: Row, column: str, where: str) -> float:
+    """Return a cell as a number above 0.
+
+    Raises
+    ------
+    InputError : it is none
+    """
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"{where}, column {column}: expected a number above 0, "
+                         f"got '{row[column]}'")  # fmt: skip
+    return value
