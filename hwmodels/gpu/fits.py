@@ -2,8 +2,8 @@
 
 Packaged fits lie in `catalog/calibrated/gpu/DEVICE/FAMILY.DTYPE.toml`, a file each, and are read
 when a kernel needs them. What a device was not measured in is taken over from its nearest relative
-that was: of the same architecture, then the same maker, then with the same kind of memory (stacked or not:
-data centre or desktop), then the nearer year, then like peaks.
+that was: of the same architecture, then the same maker, then the same kind of memory (stacked as in
+data centres, or not), then the nearer year, then like peaks.
 """
 
 from __future__ import annotations
