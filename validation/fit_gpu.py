@@ -8,7 +8,7 @@ Its length, height and noise are chosen by leaving timings out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 FEWEST = 8
 """Timings below which nothing is fitted."""
 FEWEST_FOR_ALL = 60
-"""Timings from which on all numbers and a correction are fitted; below, only `SCALARS`."""
-SCALARS = ("peak_share", "memory_share", "floor_s", "l2_ratio")
-"""Numbers that few timings can tell; those that a family has are fitted to them."""
+"""Timings from which on a fit starts from nothing; below, what is known of a relative is moved."""
+PRIOR_SPREAD = 0.5
+"""Standard deviation of the logarithm by which a number of another device may differ."""
+FEW_LENGTH = 5.0
+"""Length of the process (in powers of two) that few timings are taken to tell."""
+FEW_NOISE = 0.1
 STARTS = 3
 WILD = 0.08
 """Errors of the logarithm beyond this count less (soft_l1)."""
@@ -134,49 +137,62 @@ def _left_out(task: Task, timings: Timings, part: IntArray, made: _Fit) -> Float
 
 def _fit_all(task: Task, timings: Timings) -> FamilyFit:
     task = replace(task, prior=None)
-    names = tuple(task.family.parameters)
-    numbers, spreads = _numbers(task, timings, names, task.family.start)
+    numbers, spreads = _numbers(task, timings)
     left = np.log(timings.time_s) - task.log_time(numbers, timings.sizes)
     return FamilyFit(numbers=numbers, spreads=spreads,
                      correction=_correction(task, timings, left))  # fmt: skip
 
 
 def _fit_few(task: Task, timings: Timings) -> FamilyFit:
-    """Return the prior with a few numbers fitted anew; its correction stays."""
+    """Return the prior, its numbers and its correction moved as far as the timings ask for."""
     assert task.prior is not None
-    names = tuple(name for name in SCALARS if name in task.family.parameters)
-    numbers, spreads = _numbers(task, timings, names, task.prior.numbers)
-    return replace(task.prior, numbers=numbers, spreads={**task.prior.spreads, **spreads})
+    numbers, spreads = _numbers(task, timings)
+    left = np.log(timings.time_s) - task.log_time(numbers, timings.sizes)
+    correction = task.prior.correction
+    if task.family.axes:
+        old = np.array(correction) if correction else 0.0
+        moved = old + _mean(task, timings, left, FEW_LENGTH, FEW_NOISE)
+        correction = tuple(np.round(moved, 4).tolist())
+    return replace(task.prior, numbers=numbers, spreads=spreads, correction=correction)
 
 
-def _numbers(
-    task: Task, timings: Timings, names: Sequence[str], known: Numbers
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return all numbers, some of them fitted, and the spreads of these."""
+def _numbers(task: Task, timings: Timings) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the numbers of a family and their spreads.
+
+    A prior counts as one more error for each number, that of its logarithm over `PRIOR_SPREAD`.
+    """
     from scipy.optimize import least_squares
 
-    bounds = [task.family.parameters[name] for name in names]
+    names, prior = tuple(task.family.parameters), task.prior
+    bounds = task.family.parameters.values()
     low, high = (np.log([getattr(one, side) for one in bounds]) for side in ("low", "high"))
-    begin = np.log([known[name] for name in names])
+    known = task.family.start if prior is None else prior.numbers
+    begin = np.clip(np.log([known[name] for name in names]), low + 1e-3, high - 1e-3)
     measured, rng = np.log(timings.time_s), np.random.default_rng(0)
 
     def residuals(logs: FloatArray) -> FloatArray:
-        numbers = {**known, **dict(zip(names, np.exp(logs).tolist(), strict=True))}
-        difference: FloatArray = task.log_time(numbers, timings.sizes) - measured
-        return difference
+        numbers = dict(zip(names, np.exp(logs).tolist(), strict=True))
+        errors = _soft(task.log_time(numbers, timings.sizes) - measured)
+        told = [] if prior is None else (logs - begin) / PRIOR_SPREAD * WILD
+        return np.concatenate([errors, told])
 
     best = None
     for start in range(STARTS):
-        shift = rng.normal(0.0, 0.5, len(names)) if start else 0.0
+        shift = rng.normal(0.0, PRIOR_SPREAD, len(names)) if start else 0.0
         inside = np.clip(begin + shift, low + 1e-3, high - 1e-3)
-        found = least_squares(residuals, inside, bounds=(low, high), loss="soft_l1", f_scale=WILD,
-                              diff_step=1e-3)  # fmt: skip
+        found = least_squares(residuals, inside, bounds=(low, high), diff_step=1e-3)
         if best is None or found.cost < best.cost:
             best = found
     assert best is not None
     spreads = _spreads(best.jac, best.fun)
     fitted = dict(zip(names, np.exp(best.x).tolist(), strict=True))
-    return {**known, **fitted}, dict(zip(names, spreads.tolist(), strict=True))
+    return fitted, dict(zip(names, spreads.tolist(), strict=True))
+
+
+def _soft(errors: FloatArray) -> FloatArray:
+    """Return errors whose squares grow like the errors themselves beyond `WILD` (soft L1)."""
+    soft: FloatArray = WILD * np.sign(errors) * np.sqrt(2 * (np.hypot(1.0, errors / WILD) - 1))
+    return soft
 
 
 def _spreads(jacobian: FloatArray, residuals: FloatArray) -> FloatArray:
@@ -199,10 +215,20 @@ def _correction(task: Task, timings: Timings, left: FloatArray) -> tuple[float, 
         ((length, noise) for length in LENGTHS for noise in NOISES),
         key=lambda pair: _left_out_error(at, left, *pair),
     )
+    mean = _mean(task, timings, left, length, noise)
+    return tuple(np.round(mean, 4).tolist())
+
+
+def _mean(
+    task: Task, timings: Timings, left: FloatArray, length: float, noise: float
+) -> FloatArray:
+    """Return the mean of the process on the grid, flat."""
+    axes, at = task.family.axes, _clipped(task.family, timings.sizes)
+    left = np.clip(left, -LARGEST_LEFT, LARGEST_LEFT)
     weights = np.linalg.solve(_covariance(at, at, length) + noise**2 * np.eye(len(at)), left)
     points = np.stack(np.meshgrid(*(axis.points for axis in axes), indexing="ij"), -1)
-    mean = _covariance(points.reshape(-1, len(axes)), at, length) @ weights
-    return tuple(np.round(mean, 4).tolist())
+    mean: FloatArray = _covariance(points.reshape(-1, len(axes)), at, length) @ weights
+    return mean
 
 
 def _clipped(family: Family, sizes: Sizes) -> FloatArray:
