@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from hwmodels.gpu.power_limit import sustained_share
 from hwmodels.spec import Spec
 from simulator.errors import InputError
 from simulator.ops import DTYPE_BYTES
@@ -32,6 +33,7 @@ class Chip:
     l2_bytes : of the cache that all multiprocessors share
     peaks : best rate by dtype, by matrix units where the chip has them, FLOP/s
     vector_flop_per_s : of the ordinary units on float32
+    sustained_share : share of the float32 peak that its power sustains
     """
 
     name: str
@@ -41,6 +43,7 @@ class Chip:
     l2_bytes: float
     peaks: Mapping[str, float]
     vector_flop_per_s: float
+    sustained_share: float = 1.0
 
     def peak_flop_per_s(self, dtype: str) -> float:
         """Return the peak on a dtype, FLOP/s.
@@ -87,6 +90,7 @@ def chip_of(spec: Spec) -> Chip:
         l2_bytes=spec.known("cache.l2_bytes"),
         peaks=_peaks(spec),
         vector_flop_per_s=spec.known("vector.float32_flop_per_s"),
+        sustained_share=sustained_share(spec),
     )
 
 

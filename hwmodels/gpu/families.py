@@ -16,14 +16,20 @@ from typing import TypeAlias
 import numpy as np
 
 from hwmodels.gpu.chip import Chip
+from hwmodels.gpu.convolution import CONV2D, CONVOLUTION, WEIGHT_GRADIENT
 from hwmodels.gpu.family import Family, Parts
 from hwmodels.gpu.gemm import GEMM
 from hwmodels.gpu.kernels import KERNELS, Kernel
-from hwmodels.gpu.streaming import STREAMING
+from hwmodels.gpu.products import BMM, LINEAR
+from hwmodels.gpu.streaming import NORMALIZATION, SOFTMAX, STREAMING
 from hwmodels.spec import NINETY_PERCENT, FamilyFit
 from simulator.ops import DTYPE_BYTES, DTYPES, KINDS, Graph, IntArray
 
-FAMILIES: Mapping[str, Family] = MappingProxyType({one.name: one for one in (GEMM, STREAMING)})
+FAMILIES: Mapping[str, Family] = MappingProxyType({
+    one.name: one for one in (
+        GEMM, LINEAR, BMM, CONVOLUTION, CONV2D, WEIGHT_GRADIENT, STREAMING, NORMALIZATION, SOFTMAX,
+    )
+})  # fmt: skip
 """Families by name."""
 
 Fits: TypeAlias = Mapping[tuple[str, str], FamilyFit]

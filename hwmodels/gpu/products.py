@@ -7,7 +7,8 @@ as long as the arithmetic of q tiles, or as the latency of its rounds where that
 begin at a multiple of 16 bytes cost more loads.
 
 `LINEAR` is a product with weights (rows of both operands lie along k), where the library picks a
-tile and may cut along k; `BMM` is a batch of products, for which it only uses large tiles.
+tile and may cut along k; `BMM` is a batch of products, for which it only uses large tiles. Both
+are calls of a framework that are waited for, launch included.
 """
 
 from __future__ import annotations
@@ -99,8 +100,14 @@ class _Tiles(NamedTuple):
 
     rows: FloatArray
     columns: FloatArray
-    count: FloatArray
+    number: FloatArray
     parts: FloatArray
+
+
+def product_amounts(dtype: str, sizes: Sizes) -> tuple[FloatArray, FloatArray]:
+    """Return FLOP and bytes that products need at least."""
+    batch, m, n, k = (np.asarray(sizes[name], float) for name in ("batch", "m", "n", "k"))
+    return 2.0 * batch * m * n * k, DTYPE_BYTES[dtype] * batch * (m * k + k * n + m * n)
 
 
 def linear_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
@@ -163,14 +170,15 @@ def _tiles(chip: Chip, numbers: Numbers, products: Products) -> _Tiles:
 
 def _main_s(chip: Chip, numbers: Numbers, products: Products, tiles: _Tiles) -> FloatArray:
     """Return the time of the busiest multiprocessor (candidates, n), seconds."""
-    each = np.ceil(tiles.count / chip.sms)
+    each = np.ceil(tiles.number / chip.sms)
     resident = np.clip(RESIDENT / (tiles.rows * tiles.columns), 1.0, MOST_RESIDENT)
     rounds = np.ceil(each / resident)
     iterations = np.ceil(products.k / tiles.parts / SLICE)
     half = numbers["tile_half"]
     shape = (1.0 + half / tiles.rows) * (1.0 + half / tiles.columns)
     unaligned = 1.0 + (numbers.get("unaligned_work", 1.0) - 1.0) * products.unaligned
-    per_cycle = chip.peak_flop_per_s(products.dtype) / (chip.sms * chip.clock_hz)
+    sustained = chip.sustained_share if products.dtype == "float32" else 1.0
+    per_cycle = sustained * chip.peak_flop_per_s(products.dtype) / (chip.sms * chip.clock_hz)
     work = 2.0 * tiles.rows * tiles.columns * SLICE * shape / (per_cycle * numbers["peak_share"])
     step = np.maximum(each * work * unaligned, rounds * numbers["iteration_cycles"])
     cycles: FloatArray = rounds * numbers["prologue_cycles"] + iterations * step
@@ -183,18 +191,23 @@ def _l2_s(chip: Chip, numbers: Numbers, products: Products, tiles: _Tiles) -> Fl
     iterations = np.ceil(products.k / tiles.parts / SLICE)
     slices = (tiles.rows + tiles.columns) * SLICE * DTYPE_BYTES[products.dtype] * loads
     rate = numbers["l2_bytes_per_cycle"] * chip.sms * chip.clock_hz
-    time: FloatArray = tiles.count * iterations * slices / rate
+    time: FloatArray = tiles.number * iterations * slices / rate
     return time
 
 
-_AXES = (Axis("batch", 0.0, 2.0, 7), Axis("m", 3.0, 1.5, 10),
-         Axis("n", 2.0, 1.5, 11), Axis("k", 2.0, 1.5, 11))  # fmt: skip
+_AXES = (
+    Axis("batch", 0.0, 4.0, 4),
+    Axis("m", 3.0, 2.0, 7),
+    Axis("n", 2.0, 2.0, 8),
+    Axis("k", 2.0, 2.0, 8),
+)
 
 LINEAR = Family(
     name="linear",
     sizes=("batch", "m", "n", "k"),
     parameters=MappingProxyType({**PRODUCT, **UNALIGNED, **SPLIT}),
     form=linear_parts,
+    amounts=product_amounts,
     axes=_AXES[1:],
 )
 BMM = Family(
@@ -202,5 +215,6 @@ BMM = Family(
     sizes=("batch", "m", "n", "k"),
     parameters=MappingProxyType({**PRODUCT, **UNALIGNED, **LEAST}),
     form=bmm_parts,
+    amounts=product_amounts,
     axes=_AXES,
 )
