@@ -1,0 +1,46 @@
+"""What kernels depend on of a datasheet."""
+
+import pytest
+
+from hwmodels.devices import find_spec
+from hwmodels.gpu.chip import chip_of
+from simulator.errors import InputError
+from tests.hwmodels.gpu.chips import chip
+
+
+def test_matrix_units_go_before_ordinary_ones():
+    v100 = chip_of(find_spec("nvidia-v100-sxm2-16gb"))
+    assert v100.peak_flop_per_s("float16") == pytest.approx(125e12, rel=0.01)
+    assert v100.peak_flop_per_s("float32") == pytest.approx(15.7e12, rel=0.01)
+    assert v100.vector_flop_per_s == v100.peak_flop_per_s("float32")
+
+
+def test_a_peak_holds_at_its_own_clock():
+    h100 = chip_of(find_spec("nvidia-h100-sxm-80gb"))
+    assert h100.clock_hz == 1.83e9
+    assert h100.peak_flop_per_s("bfloat16") == pytest.approx(132 * 4096 * 1.83e9, rel=0.001)
+
+
+def test_a_dtype_that_the_chip_lacks_is_one_error_that_names_those_it_has():
+    with pytest.raises(InputError, match="'round' does not compute on int4; it has bfloat16, flo"):
+        chip().peak_flop_per_s("int4")
+
+
+def test_short_mantissas_fall_back_to_float32_which_is_exact():
+    assert chip().peak_flop_per_s("tfloat32") == chip().peak_flop_per_s("float32")
+
+
+def test_a_sparse_peak_replaces_the_dense_one_where_there_is_one():
+    assert chip().with_sparse("bfloat16").peak_flop_per_s("bfloat16") == 200e12
+    assert chip().with_sparse("float32") == chip()
+
+
+FIELDS = {"arithmetic": "vector_flop_per_s", "memory.bandwidth": "bandwidth_bytes_per_s"}
+
+
+@pytest.mark.parametrize(("resource", "field"), FIELDS.items())
+def test_more_of_one_resource_leaves_the_other_as_it_is(resource, field):
+    more = chip().scaled(resource, 3.0)
+    assert getattr(more, field) == 3 * getattr(chip(), field)
+    assert (more.peaks == chip().peaks) == (resource == "memory.bandwidth")
+    assert (more.bandwidth_bytes_per_s == 1e12) == (resource == "arithmetic")
