@@ -31,7 +31,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "simulator.bounds": ("Bound", "check_bounds", "parse_bound"),
     "simulator.sweep": ("best_point",),
     "simulator.bill": ("Tariff",),
-    "validation.predict": ("predict",),
+    "validation.predict": ("predict", "largest_batch"),
     "scalemodel.asking": ("sweep", "capture", "measure"),
     # the vocabulary
     "simulator.ops": ("Op", "Graph"),

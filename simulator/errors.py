@@ -102,9 +102,20 @@ class UnreceivedMessageError(ProgramError):
 
 
 class DoesNotFitError(ScalemodelError):
-    """Say what needs more memory, flash or devices than there are."""
+    """Say what needs more memory, flash or devices than there are, and what would be right.
+
+    >>> print(DoesNotFitError("needs 2 MB, has 1 MB", "use a smaller batch"))
+    needs 2 MB, has 1 MB; use a smaller batch
+    """
 
     exit_code = 2
+
+    def __init__(self, problem: str, advice: str = "") -> None:
+        self.problem, self.advice = problem, advice
+        super().__init__(f"{problem}; {advice}" if advice else problem)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (DoesNotFitError, (self.problem, self.advice))
 
 
 class BoundError(ScalemodelError):

@@ -125,7 +125,8 @@ def _check_memory(
                           for size in (ranks * needed_bytes, device.memory_bytes))  # fmt: skip
             raise DoesNotFitError(
                 f"{workload.name} needs {need} on device {index}, '{device.name}', "
-                f"which has {have}; use a smaller batch"
+                f"which has {have} for a job",
+                "use a smaller batch",
             )
 
 

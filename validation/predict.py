@@ -11,8 +11,11 @@ from hwmodels.devices import find_device, with_fields
 from hwmodels.this_machine import NAME as THIS_MACHINE
 from hwmodels.this_machine import this_machine
 from simulator.bill import Tariff
-from simulator.errors import InputError, UnknownNameError
-from simulator.protocols import Device, Plan
+from simulator.engine.execute import place
+from simulator.errors import DoesNotFitError, InputError, UnknownNameError
+from simulator.memory import largest_batch as largest_that_fits
+from simulator.memory import memory_of_a_rank
+from simulator.protocols import Device, Machine, Plan
 from simulator.run import Run
 from simulator.scenario import Scenario, Value
 from simulator.simulate import simulate
@@ -45,22 +48,79 @@ def predict(scenario: Scenario, *, plan: Plan | None = None, record: bool = Fals
     UnknownNameError : a name or parameter that nothing carries
     InputError : a value that makes no sense
     FileError : a device file that cannot be used
-    DoesNotFitError : the device needs more memory than it has
+    DoesNotFitError : the device needs more memory than it has; says the largest batch that fits
 
     >>> scenario = Scenario(workload="mlp", on="raspberry-pi-4", parameters={"workload.batch": 8})
     >>> predict(scenario).samples_per_step
     8
     """
     bound = bind(scenario, plan)
-    return simulate(
-        bound.workload,
-        bound.device,
-        bound.plan,
-        steps=scenario.steps,
-        seed=scenario.seed,
-        tariff=bound.tariff,
-        record=record,
-    )
+    try:
+        return simulate(
+            bound.workload,
+            bound.device,
+            bound.plan,
+            steps=scenario.steps,
+            seed=scenario.seed,
+            tariff=bound.tariff,
+            record=record,
+        )
+    except DoesNotFitError as error:
+        raise DoesNotFitError(error.problem, _what_would_fit(scenario, bound)) from None
+
+
+def largest_batch(scenario: Scenario, *, plan: Plan | None = None) -> int:
+    """Return the largest batch of a rank whose step fits into the memory of the device.
+
+    Parameters
+    ----------
+    scenario : as of `predict`; its own batch does not count
+    plan : used in place of the one that the scenario names
+
+    Returns
+    -------
+    int : samples a rank; 0 where not even one fits
+
+    Raises
+    ------
+    InputError : the device has no memory size, or the workload no batch that its memory depends on
+    UnknownNameError : a name or parameter that nothing carries
+
+    >>> largest_batch(Scenario(workload="resnet50", on="nvidia-t4"))
+    904
+    """
+    found = plan_of(scenario) if plan is None else plan
+    return _largest_batch(scenario, device_of(scenario), found)
+
+
+def _largest_batch(scenario: Scenario, device: Device, plan: Plan) -> int:
+    machine = Machine(device.name, (device,))
+    memory_bytes = memory_of_a_rank(machine, place(plan, machine))
+    if memory_bytes is None:
+        raise InputError(f"device '{device.name}' has no memory size: nothing says what fits")
+    others = scenario.changed({BATCH: 1}).under("workload")
+    try:
+        return _largest(scenario.workload, tuple(sorted(others.items())), memory_bytes)
+    except InputError as error:
+        raise InputError(f"largest batch of {scenario.workload}: {error}") from None
+
+
+@functools.lru_cache(maxsize=1024)
+def _largest(name: str, parameters: tuple[tuple[str, Any], ...], memory_bytes: float) -> int:
+    def make(batch: int) -> Workload:
+        return find_workload(name, **{**dict(parameters), "batch": batch})
+
+    return largest_that_fits(make, memory_bytes)
+
+
+def _what_would_fit(scenario: Scenario, bound: Binding) -> str:
+    """Return the advice to whom a step does not fit."""
+    largest = _largest_batch(scenario, bound.device, bound.plan)
+    return f"largest batch that fits: {largest:,}" if largest else "not even a batch of 1 fits"
+
+
+BATCH = "workload.batch"
+"""The parameter that says the samples of a rank's step."""
 
 
 def bind(scenario: Scenario, plan: Plan | None = None) -> Binding:

@@ -85,8 +85,9 @@ class Gpu:
 
     @property
     def memory_bytes(self) -> float | None:
-        """Return the memory that a job may fill, bytes."""
-        return self.spec.number("memory.size_bytes")
+        """Return the memory that a job may fill, bytes: without context and margin."""
+        free = self.spec.known("memory.size_bytes") - self.spec.known("model.context_bytes")
+        return max(free, 0.0) * (1.0 - self.spec.known("model.memory_margin"))
 
     @property
     def resources(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ EXAMPLES = """
   scalemodel predict --scenario mine.toml --assert 'step_time_s<=100 ms'
   scalemodel predict resnet50 --on amd-epyc-7742 --against raspberry-pi-4
   scalemodel predict resnet50 --on this-machine --threads 2 --against plan.threads=1
+  scalemodel predict resnet50 --on nvidia-a100-sxm-80gb --largest-batch
   scalemodel predict resnet50 --on this-machine --grid plan.threads=1..4 --minimize step_time_s
 """
 
@@ -45,6 +46,9 @@ def predict(
         ),
     ] = [],  # noqa: B006
     explain: Annotated[bool, Option("--explain", help="say what binds, and for how long")] = False,
+    largest_batch: Annotated[
+        bool, Option("--largest-batch", help="predict at the largest batch that fits")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Predict how long a workload takes on a machine.
@@ -56,12 +60,15 @@ def predict(
     if study.grid:
         from scalemodel.commands.sweep import run_sweep
 
-        if against or explain:
-            raise InputError("--grid asks for many points; --against and --explain for one")
+        if against or explain or largest_batch:
+            raise InputError("--grid asks for many points; --against, --explain and "
+                             "--largest-batch for one")  # fmt: skip
         run_sweep(asked, study, None, output)
         return
     if study.minimize is not None:
         raise InputError(f"--minimize {study.minimize} needs --grid: the points to choose from")
+    if largest_batch:
+        study = with_largest_batch(asked, study)
     scenario, run = predicted(asked, study)
     if against:
         other = scenario.changed(dict(_change(text) for text in against))
@@ -78,6 +85,18 @@ def predict(
 def _change(text: str) -> tuple[str, Value]:
     """Return what "NAME=VALUE" or the name of a machine changes."""
     return parse_setting(text, "--against") if "=" in text else ("on", text)
+
+
+def with_largest_batch(asked: Asked, study: Study) -> Study:
+    """Return a study at the largest batch that fits (1 where none does)."""
+    from scalemodel.own_code import own_plan
+    from validation.predict import BATCH, largest_batch
+
+    if BATCH in study.values:
+        raise InputError(f"--largest-batch finds {BATCH}, which is given as {study.values[BATCH]}")
+    scenario = study.scenario()
+    largest = largest_batch(scenario, plan=own_plan(asked.plan_file, scenario))
+    return study.merged(Study(values={BATCH: max(largest, 1)}))
 
 
 def predicted(asked: Asked, study: Study) -> tuple[Scenario, Run]:

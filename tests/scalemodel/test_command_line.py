@@ -274,6 +274,38 @@ def test_what_needs_more_memory_than_there_is_exits_with_2(refused):
     assert "which has 1 MB" in message
 
 
+GPU = ("resnet50", "--on", "nvidia-a100-sxm-80gb", "--set", "workload.training=true")
+
+
+def test_a_batch_that_does_not_fit_is_one_line_that_says_which_would(refused, fine):
+    message = refused(2, "predict", *GPU, "--set", f"workload.batch={2**20}")
+    largest = re.search(r"largest batch that fits: (\d+)$", message)
+    assert largest is not None
+    document = json.loads(fine("predict", *GPU, "--largest-batch", "-o", "json"))
+    assert document["scenario"]["set"]["workload.batch"] == int(largest[1])
+
+
+def test_the_largest_batch_and_another_one_are_not_asked_together(refused):
+    message = refused(1, "predict", *GPU, "--largest-batch", "--set", "workload.batch=8")
+    assert "--largest-batch finds workload.batch, which is given as 8" in message
+    message = refused(1, "predict", *GPU, "--largest-batch", "--grid", "workload.dtype=float16")
+    assert "--largest-batch for one" in message
+
+
+def test_where_nothing_fits_there_is_no_largest_batch(refused):
+    message = refused(2, "predict", "gpt-175b", "--on", "nvidia-t4", "--largest-batch")
+    assert "not even a batch of 1 fits" in message
+
+
+def test_points_that_do_not_fit_stay_in_the_sweep_with_their_reason(fine):
+    found = json.loads(fine("sweep", *GPU, "--grid", f"workload.batch=8,{2**20}", "-o", "json"))
+    fits, does_not = found["points"]
+    assert fits["step_time_s"] > 0
+    assert not fits["reason"]
+    assert does_not["step_time_s"] is None
+    assert "largest batch that fits" in does_not["reason"]
+
+
 def test_what_binds_is_explained(fine):
     assert "binds" in fine("predict", *MLP, "--explain")
     document = json.loads(fine("predict", *MLP, "--explain", "-o", "json"))

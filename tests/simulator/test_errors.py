@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from simulator import errors
-from simulator.errors import FileError, InputError, ScalemodelError, UnknownNameError, nearest
+from simulator.errors import (
+    DoesNotFitError,
+    FileError,
+    InputError,
+    ScalemodelError,
+    UnknownNameError,
+    nearest,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +65,5 @@ def test_errors_cross_process_boundaries():
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     located = FileError("a.toml", "is missing", "cores")
     assert str(pickle.loads(pickle.dumps(located))) == str(located)
+    tight = DoesNotFitError("needs 2 GB, has 1 GB", "use a smaller batch")
+    assert str(pickle.loads(pickle.dumps(tight))) == str(tight)

@@ -1,13 +1,19 @@
 """Memory is counted by the lifetime of each result."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.memory import last_use, live_bytes, peak_memory
+from simulator.errors import InputError
+from simulator.ideal import IdealDevice
+from simulator.memory import largest_batch, last_use, live_bytes, memory_of_a_rank, peak_memory
 from simulator.ops import Graph, Op
+from simulator.protocols import Machine, Placement
 from simulator.workload import Gradient, Workload
+from workloads.registry import find_workload
 
 
 def op(allocated):
@@ -82,3 +88,83 @@ def test_waiting_without_reading_keeps_nothing_alive():
     reader = Op(kind="copy", dims=(1,), bytes_read=8.0, bytes_written=8.0, allocated_bytes=8.0)
     graph = Graph.of([reader] * 4, [{}, {0: 8.0}, {1: 8.0}, {0: 0.0, 2: 8.0}])
     assert last_use(graph).tolist() == [1, 2, 3, 3]
+
+
+# --- the largest batch that fits
+
+
+def toy(batch, at_once=10.0, kept=0.0, extra=0.0):
+    """Need 100 bytes, and for each sample what is kept and what is there at once."""
+    graph = graph_of([at_once * batch], None)
+    return Workload(name="toy", parameters={}, graph=graph, samples=batch, weight_bytes=100.0,
+                    input_bytes=kept * batch + max(extra * (batch - 50), 0.0))  # fmt: skip
+
+
+@given(st.floats(0, 1e12), st.floats(1, 1e4), st.floats(0, 1e3), st.floats(0, 1e3))
+def test_one_more_than_the_largest_batch_does_not_fit(memory, at_once, kept, extra):
+    def need(batch):
+        return peak_memory(toy(batch, at_once, kept, extra))["total"]
+
+    largest = largest_batch(lambda batch: toy(batch, at_once, kept, extra), memory)
+    assert need(largest + 1) > memory
+    assert largest == 0 or need(largest) <= memory
+
+
+def test_the_largest_batch_of_a_straight_line_takes_five_workloads():
+    asked = []
+
+    def make(batch):
+        asked.append(batch)
+        return toy(batch)
+
+    assert largest_batch(make, 100.0 + 10.0 * 4711 + 5.0) == 4711
+    assert len(asked) <= 5
+
+
+def test_memory_that_does_not_depend_on_the_batch_has_no_largest():
+    with pytest.raises(InputError, match="does not depend on its batch"):
+        largest_batch(lambda batch: toy(1), 1e6)
+
+
+def test_ranks_on_one_device_share_its_memory():
+    small, large = IdealDevice(1.0), SizedDevice(1.0)
+    machine = Machine("two", (large, small))
+    assert memory_of_a_rank(machine, Placement((0, 0, 1), (1, 1, 1))) == 500.0
+    assert memory_of_a_rank(machine, Placement((1,), (1,))) is None
+
+
+@dataclass(frozen=True)
+class SizedDevice(IdealDevice):
+    """Have a memory of 1 kB."""
+
+    @property
+    def memory_bytes(self):
+        return 1000.0
+
+
+# --- 16-bit numbers
+
+
+@pytest.mark.parametrize("optimizer", ["none", "sgd", "adamw"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_numbers_of_half_the_width_need_half_of_each_part(dtype, optimizer):
+    wide, narrow = (
+        peak_memory(find_workload("resnet18", batch=8, image=64, training=True,
+                                  optimizer=optimizer, dtype=kind))
+        for kind in ("float32", dtype)
+    )  # fmt: skip
+    for part in ("weights", "gradients"):
+        assert narrow[part] == wide[part] / 2
+    # Labels, counts of steps and sums of batch normalization stay as wide as they are.
+    assert narrow["input"] == pytest.approx(wide["input"] / 2, rel=1e-3)
+    assert narrow["state"] == pytest.approx(wide["state"] / 2, rel=1e-4)
+    assert narrow["activations"] == pytest.approx(wide["activations"] / 2, rel=0.1)
+
+
+def test_adam_keeps_two_numbers_a_weight_and_sgd_none():
+    sgd, adam = (
+        peak_memory(find_workload("mlp", training=True, optimizer=kind))
+        for kind in ("sgd", "adamw")
+    )
+    assert sgd["state"] == 0
+    assert adam["state"] == pytest.approx(2 * adam["weights"], rel=1e-4)

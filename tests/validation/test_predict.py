@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
-from hwmodels.devices import find_spec
+from hwmodels.devices import find_device, find_spec, with_fields
 from simulator.errors import DoesNotFitError, FileError, InputError, UnitError, UnknownNameError
+from simulator.protocols import Placement
 from simulator.scenario import Scenario
-from validation.predict import bind, predict, workload_of
-from workloads.plans import Threads
+from validation.predict import bind, largest_batch, predict, workload_of
+from validation.what_if import WhatIf
+from workloads.plans import Single, Threads
 
 DEVICE = "amd-epyc-7742"
 
@@ -88,3 +92,72 @@ def test_what_makes_no_sense_is_one_error_that_names_it(changes, error, message)
 def test_a_quantity_in_another_dimension_is_a_unit_error():
     with pytest.raises(UnitError, match="is not in a unit of bytes_per_s"):
         ask().changed({"on.memory.bandwidth_bytes_per_s": "200 GB"})
+
+
+# --- does it fit
+
+A100 = "nvidia-a100-sxm-80gb"
+RESNET = Scenario(workload="resnet50", on=A100, parameters={"workload.training": True})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_million_images_do_not_fit_into_one_accelerator(optimizer, dtype):
+    many = {"workload.batch": 2**20, "workload.optimizer": optimizer, "workload.dtype": dtype}
+    with pytest.raises(DoesNotFitError, match=rf"needs .* TB .*'{A100}', which has 77.* GB for"):
+        predict(RESNET.changed(many))
+
+
+def test_what_does_not_fit_says_the_largest_batch_that_does():
+    largest = largest_batch(RESNET)
+    assert predict(RESNET.changed({"workload.batch": largest})).samples_per_step == largest
+    with pytest.raises(DoesNotFitError, match=f"; largest batch that fits: {largest}$"):
+        predict(RESNET.changed({"workload.batch": largest + 1}))
+
+
+def test_some_models_do_not_fit_at_all():
+    asked = Scenario(workload="gpt-175b", on=A100)
+    assert largest_batch(asked) == 0
+    with pytest.raises(DoesNotFitError, match=r"; not even a batch of 1 fits$"):
+        predict(asked)
+
+
+def test_sixteen_bits_leave_room_for_twice_as_many_images():
+    half = largest_batch(RESNET.changed({"workload.dtype": "bfloat16"}))
+    assert half == pytest.approx(2 * largest_batch(RESNET), rel=0.02)
+
+
+def test_context_and_margin_leave_a_job_less_than_the_whole_memory():
+    fields = {"memory.size_bytes": 80e9, "model.context_bytes": 2e9, "model.memory_margin": 0.25}
+    device = with_fields(find_device(A100), fields)
+    assert device.memory_bytes == pytest.approx(58.5e9)
+    without = {"on.model.memory_margin": 0, "on.model.context_bytes": 0}
+    assert largest_batch(RESNET.changed(without)) > largest_batch(RESNET)
+    everything = with_fields(find_device(A100), {"model.context_bytes": 200e9})
+    assert everything.memory_bytes == 0
+
+
+def test_ranks_that_share_a_device_share_its_memory():
+    whole, half = largest_batch(RESNET), largest_batch(RESNET, plan=TwoRanks())
+    assert half == pytest.approx(whole / 2, rel=0.01)
+
+
+@dataclass(frozen=True)
+class TwoRanks(Single):
+    """Do the step twice on one device, at the same time."""
+
+    def place(self, machine):
+        return Placement((0, 0), (1, 1))
+
+
+def test_where_no_size_is_known_nothing_says_what_fits():
+    with pytest.raises(InputError, match=f"'{DEVICE}' has no memory size: nothing says what fits"):
+        largest_batch(ask())
+
+
+def test_points_of_a_sweep_that_do_not_fit_stay_with_their_reason():
+    many = [RESNET.changed({"workload.batch": batch}) for batch in (1, 2**20)]
+    fits, does_not = WhatIf().many(many)
+    assert isinstance(fits, dict)
+    assert isinstance(does_not, DoesNotFitError)
+    assert f"largest batch that fits: {largest_batch(RESNET)}" in str(does_not)
