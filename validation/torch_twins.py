@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from simulator.errors import UnknownNameError
 from simulator.workload import Workload
-from validation import torch_models
+from validation import torch_huggingface, torch_models
 from workloads.capture import OPTIMIZERS, Step
 from workloads.model import Sizes
 from workloads.models.images import MOBILENET_V2_STAGES, RESNET_STAGES, VGG16_STAGES
@@ -150,6 +150,35 @@ def _transformer(s: Sizes) -> torch_models.Transformer:
     return torch_models.Transformer(
         layers=s.layers, width=s.width, heads=s.heads, vocabulary=s.vocabulary,
         positions=s.positions,
+    )  # fmt: skip
+
+
+@_classifies("hf-gpt2", "gpt2-large", "gpt-2.7b")
+def _hf_gpt2(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    return _decoder(s, "gpt2")
+
+
+@_classifies("hf-opt", "opt-1.3b")
+def _hf_opt(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    return _decoder(s, "opt")
+
+
+def _decoder(s: Sizes, style: str) -> tuple[nn.Module, Args, tuple[int, int]]:
+    module = torch_huggingface.Decoder(_eager(s, style))
+    return module, (_tokens(s, s.vocabulary),), (s.batch * s.sequence, s.vocabulary)
+
+
+@_classifies("hf-bert", "bert-large")
+def _hf_bert(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    module = torch_huggingface.Encoder(_eager(s, "bert"))
+    shape = (s.batch * s.sequence, s.vocabulary)
+    return module, (_tokens(s, s.vocabulary), _tokens(s, 2)), shape
+
+
+def _eager(s: Sizes, style: str) -> torch_huggingface.EagerSizes:
+    return torch_huggingface.EagerSizes(
+        style=style, layers=s.layers, width=s.width, heads=s.heads, vocabulary=s.vocabulary,
+        sequence=s.sequence, positions=s.positions, training=bool(s.training),
     )  # fmt: skip
 
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from simulator.errors import UnknownNameError
 from simulator.workload import Workload
 from workloads.model import Model, Value
-from workloads.models import classic, images, text
+from workloads.models import classic, huggingface, images, text
 from workloads.models.mlp import mlp
 
 MODELS: Mapping[str, Model] = {
     one.name: one
-    for module in (classic, images, text)
+    for module in (classic, huggingface, images, text)
     for one in vars(module).values()
     if isinstance(one, Model)
 } | {mlp.name: mlp}

@@ -35,6 +35,12 @@ SMALL: dict[str, dict[str, int]] = {
     "bert-base": {"batch": 2, "sequence": 7, **TEXT},
     "gpt": {"batch": 2, "sequence": 7, **TEXT},
     "gpt2-small": {"batch": 1, "sequence": 8, **TEXT},
+    "hf-bert": {"batch": 2, "sequence": 7, **TEXT},
+    "hf-gpt2": {"batch": 2, "sequence": 7, **TEXT},
+    "hf-opt": {"batch": 2, "sequence": 7, **TEXT},
+    "bert-large": {"batch": 1, "sequence": 7, **TEXT},
+    "gpt2-large": {"batch": 1, "sequence": 7, **TEXT},
+    "opt-1.3b": {"batch": 1, "sequence": 7, **TEXT},
 }
 """Sizes at which every model is quick to run."""
 UNTRAINED = {

@@ -28,6 +28,9 @@ PUBLISHED_WEIGHTS = {
     "mobilenet-v2": 3_504_872,
     "bert-base": 109_482_240,
     "gpt2-small": 124_439_808,
+    "hf-gpt2": 124_439_808,
+    "gpt2-large": 774_030_080,
+    "opt-1.3b": 1_315_758_080,
 }
 TRAINED = [name for name, one in MODELS.items() if "training" in one.parameters]
 # Sizes at which describing a model is quick.
@@ -35,6 +38,11 @@ SMALL = {
     "vgg16": {"image": 32},
     "alexnet": {"image": 64},
     "gpt-1.3b": {"layers": 2},
+    "gpt-2.7b": {"layers": 2},
+    "bert-large": {"layers": 2},
+    "gpt2-large": {"layers": 2},
+    "hf-opt": {"layers": 2},
+    "opt-1.3b": {"layers": 2},
     "gpt-6.7b": {"layers": 2},
     "gpt-175b": {"layers": 2},
 }
@@ -52,8 +60,28 @@ def test_weights_are_as_many_as_published(name, training):
     assert workload.weight_bytes == 4 * PUBLISHED_WEIGHTS[name]
 
 
-@pytest.mark.parametrize(("name", "billions"), [("gpt-1.3b", 1.3), ("gpt-6.7b", 6.7),
-                                                ("gpt-175b", 174.6)])  # fmt: skip
+def test_bert_large_has_the_head_of_its_task():
+    encoder, classes, masked = 335_141_888, 2 * 1024 + 2, 1024 * 1024 + 3 * 1024 + 30_522
+    assert find_workload("bert-large").weight_count == encoder + classes
+    pooler = 1024 * 1024 + 1024
+    trained = find_workload("bert-large", training=True)
+    assert trained.weight_count == encoder - pooler + masked
+
+
+@pytest.mark.parametrize("name", ["hf-bert", "hf-gpt2", "hf-opt"])
+def test_unfused_attention_moves_the_scores_of_all_pairs_several_times(name):
+    workload = find_workload(name, batch=1, sequence=512, layers=1, width=64, heads=8,
+                             vocabulary=100)  # fmt: skip
+    pairs = 8 * 512 * 512
+    touching = workload.graph.bytes_moved > 4 * pairs
+    assert touching.sum() >= 5
+    assert workload.graph.of_kind("attention").sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [("gpt-1.3b", 1.3), ("gpt-2.7b", 2.65), ("gpt-6.7b", 6.7), ("gpt-175b", 174.6)],
+)
 def test_the_large_gpts_have_the_size_in_their_name(name, billions):
     assert find_workload(name).weight_count == pytest.approx(billions * 1e9, rel=0.02)
 

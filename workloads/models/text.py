@@ -92,7 +92,8 @@ def _lstm_layer(net: Network, x: Tensor, state: list[Tensor], hidden: int) -> li
     return out
 
 
-def _check(sizes: Sizes) -> None:
+def check_transformer(sizes: Sizes) -> None:
+    """Raise an InputError for sizes that do not go together."""
     if sizes.width % sizes.heads:
         raise InputError(f"width must be a multiple of heads; got {sizes.width} and {sizes.heads}")
     if sizes.sequence > sizes.positions:
@@ -115,7 +116,7 @@ def bert_base(net: Network, sizes: Sizes) -> Recorded:
     >>> bert_base().weight_count
     109482240
     """
-    _check(sizes)
+    check_transformer(sizes)
     tokens, segments = _tokens(net, sizes), _tokens(net, sizes)
     rows = (sizes.vocabulary, sizes.positions, 2)
     tables = [net.weight(count, sizes.width) for count in rows]
@@ -146,7 +147,7 @@ def gpt(net: Network, sizes: Sizes) -> Recorded:
     >>> gpt().weight_count
     124439808
     """
-    _check(sizes)
+    check_transformer(sizes)
     tokens = _tokens(net, sizes)
     table = net.weight(sizes.vocabulary, sizes.width)
     places = net.weight(sizes.positions, sizes.width)
