@@ -233,11 +233,7 @@ def _mean(
 
 def _clipped(family: Family, sizes: Sizes) -> FloatArray:
     """Return the places (n, axes) of kernels on the axes of a correction."""
-    columns = [
-        np.clip(np.log2(np.maximum(sizes[axis.size], 1e-9)), axis.points[0], axis.points[-1])
-        for axis in family.axes
-    ]
-    return np.stack(columns, axis=1)
+    return np.stack([axis.place(sizes) for axis in family.axes], axis=1)
 
 
 def _covariance(one: FloatArray, other: FloatArray, length: float) -> FloatArray:

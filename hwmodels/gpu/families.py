@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from hwmodels.gpu.attention import ATTENTION
 from hwmodels.gpu.chip import Chip
 from hwmodels.gpu.convolution import CONV2D, CONVOLUTION, WEIGHT_GRADIENT
 from hwmodels.gpu.family import Family, Parts
@@ -28,6 +29,7 @@ from simulator.ops import DTYPE_BYTES, DTYPES, KINDS, Graph, IntArray
 FAMILIES: Mapping[str, Family] = MappingProxyType({
     one.name: one for one in (
         GEMM, LINEAR, BMM, CONVOLUTION, CONV2D, WEIGHT_GRADIENT, STREAMING, NORMALIZATION, SOFTMAX,
+        *ATTENTION,
     )
 })  # fmt: skip
 """Families by name."""

@@ -65,18 +65,43 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Be an axis of a correction's grid: log2 of a size (clipped) from `low` on, in equal steps."""
+    """Be an axis of a correction's grid: the logarithm (base 2, clipped) of a size.
+
+    Parameters
+    ----------
+    size : whose logarithm it is
+    low, step, count : first point of the grid, distance and number of points
+    powers : further sizes that it is multiplied with, and the powers of these
+    """
 
     size: str
     low: float
     step: float
     count: int
+    powers: tuple[tuple[str, float], ...] = ()
 
     @property
     def points(self) -> FloatArray:
         """Return the grid's points on this axis."""
         points: FloatArray = self.low + self.step * np.arange(self.count, dtype=np.float64)
         return points
+
+    def place(self, sizes: Sizes) -> FloatArray:
+        """Return the places of kernels (n,) on this axis, those beyond the grid at its end.
+
+        >>> axis = Axis("heads", 0.0, 1.0, 6, (("kv_heads", -1.0),))
+        >>> axis.place({"heads": np.array([32.0]), "kv_heads": np.array([8.0])})
+        array([2.])
+        """
+        log = np.log2(np.maximum(sizes[self.size], _LEAST))
+        for name, power in self.powers:
+            log = log + power * np.log2(np.maximum(sizes[name], _LEAST))
+        placed: FloatArray = np.clip(log, self.low, self.low + self.step * (self.count - 1))
+        return placed
+
+
+_LEAST = 1e-9
+"""What a size of nothing counts as; below all grids."""
 
 
 Form: TypeAlias = Callable[[Chip, str, Numbers, Sizes], Parts]
@@ -129,7 +154,7 @@ class Family:
     def correction(self, fit: FamilyFit, sizes: Sizes) -> FloatArray:
         """Return the logarithm of the correction of kernels (n,), interpolated on the grid."""
         grid = np.array(fit.correction).reshape([axis.count for axis in self.axes])
-        low, part = zip(*(_place(axis, sizes[axis.size]) for axis in self.axes), strict=True)
+        low, part = zip(*(_place(axis, sizes) for axis in self.axes), strict=True)
         found = np.zeros(len(low[0]))
         for corner in itertools.product((0, 1), repeat=len(self.axes)):
             at = tuple(place + side for place, side in zip(low, corner, strict=True))
@@ -139,9 +164,8 @@ class Family:
         return found
 
 
-def _place(axis: Axis, size: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Return the grid's point below each size, and how far beyond it the size lies, in steps."""
-    steps = (np.log2(np.maximum(size, 1e-9)) - axis.low) / axis.step
-    steps = np.clip(steps, 0.0, axis.count - 1.0)
+def _place(axis: Axis, sizes: Sizes) -> tuple[IntArray, FloatArray]:
+    """Return the grid's point below each kernel, and how far beyond it that lies, in steps."""
+    steps = (axis.place(sizes) - axis.low) / axis.step
     low = np.minimum(steps.astype(np.int64), axis.count - 2)
     return low, steps - low
