@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Tests run on every core; `make test WORKERS=0` keeps them in one process (for a debugger).
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
-PYTEST := $(BIN)/python -m pytest
+# Workers that each solve on every core would only wait for one another.
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 # Tests of one `xdist_group` share a worker, and with it what they build.
 SPREAD := -n $(WORKERS) --dist loadgroup
 

@@ -80,17 +80,18 @@ def section(report: Report) -> str:
     lines.append("| " + " | ".join(COLUMNS) + " |")
     lines.append("|" + "---|" * 3 + "---:|" * (len(COLUMNS) - 3))
     for split, figures in report["splits"].items():
-        lines += [_row(split, *row) for row in _rows(figures)]
+        groups = figures["groups"] if split == "held_out" else {}
+        lines += [_row(split, *row) for row in _rows(figures, groups)]
     for split, figures in report["splits"].items():
         lines += _remarks(split, figures)
     lines += [f"\n{remark}" for remark in find_suite(name).calibration().get("remarks", ())]
     return "\n".join(lines) + "\n"
 
 
-def _rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    parts = {"all": figures} | figures["groups"]
-    if len(figures["groups"]) == 1:
-        parts = {"all": figures}
+def _rows(
+    figures: Mapping[str, Any], groups: Mapping[str, Any]
+) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    parts = {"all": figures} | (groups if len(groups) > 1 else {})
     for group, part in parts.items():
         yield group, "**scalemodel**", part
         for name, other in part["baselines"].items():

@@ -74,12 +74,14 @@ class Task:
     ----------
     family, chip, dtype : of the kernels
     prior : what a few timings change only in part; None: nothing is known
+    begin : numbers to begin with, near the best; None: several starts
     """
 
     family: Family
     chip: Chip
     dtype: str
     prior: FamilyFit | None = None
+    begin: Numbers | None = None
 
     def log_time(self, numbers: Numbers, sizes: Sizes) -> FloatArray:
         """Return the logarithm of the times of the form, correction left out."""
@@ -116,8 +118,9 @@ def fit_family(task: Task, timings: Timings, data: str = "", seed: int = 0) -> F
     few = len(timings) < FEWEST_FOR_ALL
     made = _fit_few if few and task.prior is not None else _fit_all
     order = np.random.default_rng(seed).permutation(len(timings))
-    ratios = [_left_out(task, timings, part, made) for part in np.array_split(order, FOLDS)]
     fit = made(task, timings)
+    near = replace(task, begin=fit.numbers)
+    ratios = [_left_out(near, timings, part, made) for part in np.array_split(order, FOLDS)]
     return replace(
         fit,
         error_ratio=ratio_interval(np.concatenate(ratios).tolist()),
@@ -167,17 +170,18 @@ def _numbers(task: Task, timings: Timings) -> tuple[dict[str, float], dict[str, 
     bounds = task.family.parameters.values()
     low, high = (np.log([getattr(one, side) for one in bounds]) for side in ("low", "high"))
     known = task.family.start if prior is None else prior.numbers
-    begin = np.clip(np.log([known[name] for name in names]), low + 1e-3, high - 1e-3)
+    centre = np.clip(np.log([known[name] for name in names]), low + 1e-3, high - 1e-3)
+    begin = centre if task.begin is None else np.log([task.begin[name] for name in names])
     measured, rng = np.log(timings.time_s), np.random.default_rng(0)
 
     def residuals(logs: FloatArray) -> FloatArray:
         numbers = dict(zip(names, np.exp(logs).tolist(), strict=True))
         errors = _soft(task.log_time(numbers, timings.sizes) - measured)
-        told = [] if prior is None else (logs - begin) / PRIOR_SPREAD * WILD
+        told = [] if prior is None else (logs - centre) / PRIOR_SPREAD * WILD
         return np.concatenate([errors, told])
 
     best = None
-    for start in range(STARTS):
+    for start in range(STARTS if task.begin is None else 1):
         shift = rng.normal(0.0, PRIOR_SPREAD, len(names)) if start else 0.0
         inside = np.clip(begin + shift, low + 1e-3, high - 1e-3)
         found = least_squares(residuals, inside, bounds=(low, high), diff_step=1e-3)

@@ -80,12 +80,15 @@ def two_efficiencies(one: KernelSet, fitted: KernelSet | None) -> FloatArray | N
 def boosted_trees(one: KernelSet, fitted: KernelSet | None) -> FloatArray | None:
     """Return times (n,) by gradient-boosted trees on the sizes of the set."""
     from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
     if fitted is None:
         return None
     trees = HistGradientBoostingRegressor(max_iter=300, learning_rate=0.1, random_state=0)
-    trees.fit(_features(fitted), np.log(fitted.time_s))
-    times: FloatArray = np.exp(np.asarray(trees.predict(_features(one)), float))
+    # On more threads, trees this small mostly wait for one another.
+    with threadpool_limits(1):
+        trees.fit(_features(fitted), np.log(fitted.time_s))
+        times: FloatArray = np.exp(np.asarray(trees.predict(_features(one)), float))
     return times
 
 

@@ -7,6 +7,7 @@ of one device, family and dtype: it is fitted, predicted and judged together.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,8 +81,9 @@ def key_of(case: Case) -> SetKey | Skip:
     return SetKey(device, family, dtype)
 
 
+@functools.lru_cache(maxsize=256)
 def spec_of(name: str) -> Spec:
-    """Return what the catalog knows of a device, with estimates."""
+    """Return what the catalog knows of a device, with estimates; read once."""
     return completed(find_spec(name), find_spec)
 
 
@@ -112,7 +114,7 @@ def _size(case: Case, name: str) -> float:
 
 def predict(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:
     """Predict kernels by the packaged fits of their device, or of its nearest relative."""
-    return predict_by(cases, lambda key: Fits(spec_of(key.device), find_spec))
+    return predict_by(cases, lambda key: Fits(spec_of(key.device), spec_of))
 
 
 def predict_by(
