@@ -220,6 +220,7 @@ STANDS_FOR: Mapping[str, str] = {
     "depthwise_conv2d": "conv2d",
     **dict.fromkeys(("normalization", "softmax", "reduction", "pool"), "elementwise"),
     **dict.fromkeys(("copy", "random", "gather", "scatter", "sort", "tree_split"), "elementwise"),
+    "host_to_device": "copy",
 }
 """The kind that stands for one of which nothing is known."""
 

@@ -222,6 +222,7 @@ FORMS: dict[str, Form] = {
     "gather": _LOOKUP,
     "scatter": _LOOKUP,
     "tree_split": Form(_product("rows", "features"), _dims("bins")),
+    "host_to_device": _MAP,
 }  # fmt: skip
 """The form of each kind of op; convolutions have one for each way the framework takes."""
 

@@ -8,6 +8,7 @@ runs ahead to its next mark in one event.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -61,6 +62,7 @@ class _Load:
     phase : the one it is in
     place_s : how much is done, in seconds that it would have taken alone
     pace : seconds of place per second
+    held : goes on in its last phase, over and over, until it is released
     """
 
     profile: Profile
@@ -70,6 +72,7 @@ class _Load:
     place_s: float = 0.0
     pace: float = 1.0
     next_stop: int = 0
+    held: bool = False
 
     @property
     def last(self) -> int:
@@ -87,6 +90,11 @@ class _Load:
         end, start = ends[self.phase], ends[self.phase - 1] if self.phase else 0.0
         before, self.place_s = self.place_s, min(self.place_s + elapsed * self.pace, end)
         return moved[self.phase] * (self.place_s - before) / (end - start) if end > start else 0.0
+
+    def go_on(self, elapsed: float) -> float:
+        """Go on in the last phase for some time; return the bytes moved to and from memory."""
+        ends, _, moved = self.profile.steps
+        return moved[-1] * elapsed * self.pace / (ends[-1] - ends[-2])
 
     def target(self, ahead: bool) -> int:
         """Return the phase whose end is the next event: its own, or one ahead where alone."""
@@ -162,6 +170,28 @@ class OpenDevice:
         self._plan()
         return running
 
+    def hold(self, profile: Profile) -> Callable[[], None]:
+        """Begin what goes on until the returned function is called: a kernel of communication.
+
+        Beside it, works go as they do beside a work in the last phase of the profile.
+
+        Parameters
+        ----------
+        profile : of one op without overhead
+        """
+        load = _Load(profile, [], self.clock.event(), phase=len(profile.steps[0]) - 1, held=True)
+        self._settle()
+        self._loads.append(load)
+        self._plan()
+
+        def release() -> None:
+            self._settle()
+            self._loads.remove(load)
+            load.done.succeed()
+            self._plan()
+
+        return release
+
     def _phase(self, work: Work, op: int) -> int:
         if not 0 <= op < len(work.graph):
             raise InputError(f"work '{work.name}' has a mark at op {op}; it has ops 0 to "
@@ -180,7 +210,7 @@ class OpenDevice:
 
     @property
     def _alone(self) -> bool:
-        return self.ahead and len(self._loads) == 1
+        return self.ahead and len(self._loads) == 1 and not self._loads[0].held
 
     def _settle(self) -> None:
         """Move every load to where it is now."""
@@ -202,7 +232,7 @@ class OpenDevice:
             self._moved_bytes += profile.moved_bytes(before, load.place_s)
             return
         self._core_s += elapsed * self._cores_of(load)
-        self._moved_bytes += load.move(elapsed)
+        self._moved_bytes += load.go_on(elapsed) if load.held else load.move(elapsed)
 
     def _cores_of(self, load: _Load) -> float:
         """Return how many cores a load keeps busy beside the others."""
@@ -212,12 +242,13 @@ class OpenDevice:
     def _plan(self) -> None:
         """Set all paces and ask the clock to come back at the first change."""
         self._turn += 1
-        if not self._loads:
-            return
         for load, pace in zip(self._loads, self._paces(), strict=True):
             load.pace = pace
+        ending = [load for load in self._loads if not load.held]
+        if not ending:
+            return
         alone, turn = self._alone, self._turn
-        first = min(self._loads, key=lambda load: load.wait_s(alone))
+        first = min(ending, key=lambda load: load.wait_s(alone))
         target = first.target(alone)
         timeout = self.clock.timeout(first.wait_s(alone))
         assert timeout.callbacks is not None
@@ -225,8 +256,8 @@ class OpenDevice:
 
     def _paces(self) -> tuple[float, ...]:
         """Return the pace of each load in its present phase; remembered by phases."""
-        if self._alone:
-            return (1.0,)
+        if self._alone or not self._loads:
+            return (1.0,) * len(self._loads)
         key = tuple((load.profile, load.phase) for load in self._loads)
         if key not in self._remembered:
             if len(self._remembered) >= _REMEMBERED:

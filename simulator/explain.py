@@ -76,7 +76,7 @@ class Explanation:
         width = max(len(resource.name) for resource in self.resources)
         for r in self.resources:
             twice, endless = (self.step_time_s / t for t in (r.doubled_s, r.endless_s))
-            lines.append(f"  {r.name:<{width}}  {100 * r.elasticity:3.0f} %   "
+            lines.append(f"  {r.name:<{width}}  {round(100 * r.elasticity):3d} %   "
                          f"x2: {twice:.2f} times as fast   at most: {endless:.2f}")  # fmt: skip
         lines.append(f"step time {format_quantity(self.step_time_s, 's')}")
         return "\n".join(lines)

@@ -45,10 +45,13 @@ DIMS: dict[str, tuple[str, ...]] = {
     "scatter": ("rows", "width", "table_rows"),
     "sort": ("rows", "columns"),
     "tree_split": ("rows", "features", "bins"),
+    "host_to_device": ("elements",),
 }
 """The sizes that describe an op of each kind, in order."""
 
 KINDS: tuple[str, ...] = tuple(DIMS)
+FROM_HOST = "host_to_device"
+"""Kind of a copy from the host's memory; on a CPU a copy like any other."""
 PHASES: tuple[str, ...] = ("forward", "backward", "update", "other")
 DTYPE_BYTES: dict[str, float] = {
     "float64": 8, "float32": 4, "tfloat32": 4, "bfloat16": 2, "float16": 2, "float8": 1,
@@ -154,8 +157,8 @@ class Graph:
     dep : int array (e,); indices of earlier ops
     dep_bytes : float array (e,); bytes that the op reads of that earlier op's result
     parts : where graphs were joined, these; what depends on a whole step is that of each part
-    origin : where the ops were selected from another graph, this and their indices (n,) in it; an op
-        finds its operands where the whole step left them
+    origin : where the ops were selected from another graph, this and their indices (n,) in it; an
+        op finds its operands where the whole step left them
     """
 
     kind: IntArray

@@ -6,6 +6,7 @@ step (`Work`) and of memory (`Buffer`) that a plan's program puts in order.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from simulator.errors import InputError, UnknownNameError
 from simulator.formula import check_whole
-from simulator.ops import Graph
+from simulator.ops import FROM_HOST, Graph, Op
 
 BUCKET_BYTES = 25 * 2**20
 """Gradient bucket size: the default `bucket_cap_mb` of torch's DistributedDataParallel."""
@@ -160,14 +161,16 @@ class Job:
     ) -> Job:
         """Return the job of a workload, cut into works by the phase of its ops.
 
-        Every job has `step` (all ops). One that trains has also `forward`, `backward` (with a mark
+        Every job has `step` (all ops), and `input` where a step has one: to copy it from the host,
+        once. One that trains has also `forward`, `backward` (with a mark
         for each gradient bucket), `update`, `gradient` (forward and backward), `apply` (another
         name of update), `local_step` (another name of step) and the buffers `params` and `grad`.
         """
         graph = workload.graph
         step = Work("step", graph)
+        given = {"input": _input(workload.input_bytes)} if workload.input_bytes else {}
         if not workload.training:
-            return cls(workload=workload, works={"step": step}, steps=steps, seed=seed)
+            return cls(workload=workload, works={"step": step, **given}, steps=steps, seed=seed)
         buckets, marks = _buckets(workload, bucket_bytes)
         names = tuple(bucket.name for bucket in buckets)
         backward = graph.in_phase("backward")
@@ -188,6 +191,7 @@ class Job:
             "gradient": Work("gradient", graph.select(both), reads=("params",), writes=("grad",)),
             "update": update,
             "apply": update,
+            **given,
         }
         buffers = {
             "params": Buffer("params", workload.weight_bytes),
@@ -195,6 +199,14 @@ class Job:
         }
         return cls(workload=workload, works=works, buffers=buffers, buckets=buckets,
                    steps=steps, seed=seed)  # fmt: skip
+
+
+@functools.lru_cache(maxsize=256)
+def _input(nbytes: float) -> Work:
+    """Return the work that copies the input of a step from the host."""
+    copy = Op(kind=FROM_HOST, dims=(int(nbytes),), dtype="uint8", bytes_read=nbytes,
+              bytes_written=nbytes)  # fmt: skip
+    return Work("input", Graph.of([copy]))
 
 
 def _buckets(

@@ -1,4 +1,4 @@
-"""Plans for one machine: one thread, or many threads within and between ops."""
+"""Plans for one machine: one thread, many threads within and between ops, input from a host."""
 
 from __future__ import annotations
 
@@ -77,6 +77,33 @@ class Threads:
                 yield rank.compute(step)
             else:
                 yield from _in_lanes(rank, chains, self.inter_op)
+
+    def copies(self, ranks: int) -> IntArray | None:
+        """Return None: one rank has nothing to be folded with."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """Do the step on one device while the next step's input is copied from the host's memory.
+
+    A step takes as long as the longer of both: as in a training loop that loads ahead from pinned
+    memory, in its steady state. On an accelerator the copy has an engine of its own.
+    """
+
+    def place(self, machine: Machine) -> Placement:
+        """Return one rank on the machine's first device."""
+        return Placement((0,), (1,))
+
+    def program(self, rank: Rank, job: Job) -> Generator[Action, Any, None]:
+        """Do the whole step beside a copy, so many times."""
+        for _ in range(job.steps):
+            if "input" not in job.works:
+                yield rank.compute(job.works["step"])
+                continue
+            copy = yield rank.start(rank.compute(job.works["input"]))
+            yield rank.compute(job.works["step"])
+            yield rank.wait(copy)
 
     def copies(self, ranks: int) -> IntArray | None:
         """Return None: one rank has nothing to be folded with."""
@@ -165,7 +192,7 @@ def _in_lanes(rank: Rank, chains: Chains, lanes: int) -> Generator[Action, Any, 
                 heapq.heappush(ready, later)
 
 
-PLANS: Mapping[str, type[Plan]] = {"single": Single, "threads": Threads}
+PLANS: Mapping[str, type[Plan]] = {"single": Single, "threads": Threads, "prefetch": Prefetch}
 """Plans by name."""
 
 

@@ -34,6 +34,7 @@ class Chip:
     peaks : best rate by dtype, by matrix units where the chip has them, FLOP/s
     vector_flop_per_s : of the ordinary units on float32
     sustained_share : share of the float32 peak that its power sustains
+    link_bytes_per_s : of copies from the host; None: unknown, or there is no such link
     """
 
     name: str
@@ -44,6 +45,7 @@ class Chip:
     peaks: Mapping[str, float]
     vector_flop_per_s: float
     sustained_share: float = 1.0
+    link_bytes_per_s: float | None = None
 
     def peak_flop_per_s(self, dtype: str) -> float:
         """Return the peak on a dtype, FLOP/s.
@@ -67,7 +69,10 @@ class Chip:
         return self if sparse is None else replace(self, peaks={**self.peaks, dtype: sparse})
 
     def scaled(self, resource: str, factor: float) -> Chip:
-        """Return the chip with so many times of "arithmetic" or "memory.bandwidth"."""
+        """Return the chip with so many times of "arithmetic", "memory.bandwidth" or "link.pcie"."""
+        if resource == "link.pcie":
+            link = self.link_bytes_per_s
+            return replace(self, link_bytes_per_s=None if link is None else link * factor)
         if resource == "arithmetic":
             more = {dtype: peak * factor for dtype, peak in self.peaks.items()}
             return replace(self, peaks=more, vector_flop_per_s=self.vector_flop_per_s * factor)
@@ -91,7 +96,13 @@ def chip_of(spec: Spec) -> Chip:
         peaks=_peaks(spec),
         vector_flop_per_s=spec.known("vector.float32_flop_per_s"),
         sustained_share=sustained_share(spec),
+        link_bytes_per_s=_link_bytes_per_s(spec),
     )
+
+
+def _link_bytes_per_s(spec: Spec) -> float | None:
+    link, share = spec.number("link.pcie_bytes_per_s"), spec.number("model.link_share")
+    return None if link is None or share is None else link * share
 
 
 def _peaks(spec: Spec) -> dict[str, float]:

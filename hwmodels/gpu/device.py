@@ -16,12 +16,12 @@ import numpy as np
 
 from hwmodels.device_file import FindSpec
 from hwmodels.gpu.chip import Chip, chip_of
+from hwmodels.gpu.engines import communication, paces_of, profile_of, with_copies
 from hwmodels.gpu.families import costs_of
 from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import Fits
 from hwmodels.open_device import OpenDevice, Phases
 from hwmodels.profile import Profile
-from hwmodels.sharing import fair_rates
 from hwmodels.spec import NINETY_PERCENT, FamilyFit, Spec
 from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
@@ -29,7 +29,7 @@ from simulator.ops import FloatArray, Graph
 from simulator.protocols import Clock
 from simulator.source import Source
 
-RESOURCES = ("arithmetic", "memory.bandwidth", "overhead")
+RESOURCES = ("arithmetic", "memory.bandwidth", "overhead", "link.pcie")
 """What can bind a graph on an accelerator; no two of them speed up the same thing."""
 
 
@@ -91,8 +91,8 @@ class Gpu:
 
     @property
     def resources(self) -> tuple[str, ...]:
-        """Return what can bind a run."""
-        return RESOURCES
+        """Return what can bind a run; the link to the host where there is one."""
+        return RESOURCES if self.chip.link_bytes_per_s is not None else RESOURCES[:-1]
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -141,6 +141,7 @@ class Gpu:
         found = self._parts.get(graph)
         if found is None:
             cost = costs_of(graph, self.chip, self.fits, self.seed)
+            cost = with_copies(cost, graph, self.chip)
             launched = np.full(len(graph), self.spec.known("model.launch_s") / self.quicker)
             cost = Parts(cost.overhead_s / self.quicker, cost.compute_s, cost.memory_s)
             waits = waiting_s(cost.time_s, launched)
@@ -182,33 +183,20 @@ class Gpu:
     def profile(self, graph: Graph, threads: int = 1) -> Profile:
         """Return how the graph runs alone."""
         self.check(threads)
-        parts = self.parts(graph)
-        count = len(graph)
-        return Profile(
-            team=np.ones(count, np.int64),
-            overhead_s=parts.overhead_s,
-            compute_s=parts.compute_s,
-            stall_s=np.zeros(count),
-            memory_s=parts.memory_s,
-            traffic_bytes=graph.bytes_moved[:, None],
-            cores=1,
-        )
+        return profile_of(self.parts(graph), graph, self.chip)
 
     def paces(self, phases: Phases) -> tuple[float, ...]:
-        """Return how fast each of the phases that run at the same time goes, over alone.
+        """Return how fast each of the phases that run at the same time goes, over alone."""
+        return paces_of(phases, self.chip)
 
-        Kernels share the multiprocessors and the bandwidth of the memory max-min fairly; what they
-        wait for the host, they share with nobody.
+    def communication(self, sms: float, bandwidth: float) -> Profile:
+        """Return what `OpenDevice.hold` takes for a kernel of communication.
+
+        Parameters
+        ----------
+        sms, bandwidth : shares of multiprocessors and memory bandwidth, from 0 to 1
         """
-        working = [place for place, (_, phase) in enumerate(phases) if phase % 2]
-        paces = np.ones(len(phases))
-        if len(working) > 1:
-            ops = [(phases[place][0], phases[place][1] // 2) for place in working]
-            work = np.array([profile.work_s[op] for profile, op in ops])
-            use = np.array([(profile.compute_s[op], profile.memory_s[op]) for profile, op in ops])
-            rate = fair_rates(1 / work, use, np.ones(2), np.ones(len(ops)))
-            paces[working] = rate * work
-        return tuple(paces.tolist())
+        return communication(sms, bandwidth, self.chip.bandwidth_bytes_per_s)
 
     def power_w(self, threads: int = 1) -> float | None:
         """Return the power while the device does all it can, watts; None where unknown."""
