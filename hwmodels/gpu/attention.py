@@ -56,6 +56,8 @@ PREFILL: Mapping[str, Parameter] = MappingProxyType({
     "tile_cycles": Parameter(50.0, 2e3, 5e4, "cycles of a tile outside of its iterations"),
     "iteration_cycles": Parameter(10.0, 300.0, 1e4, "cycles of an iteration beside its arithmetic"),
     "rows_bytes_per_cycle": Parameter(0.3, 16.0, 1e3, "of a tile, for its queries and results"),
+    "cache_moves": Parameter(1.0, 1.5, 6.0, "times that keys and values are moved, as they are "
+                             "written into a cache too"),
 })  # fmt: skip
 DECODE: Mapping[str, Parameter] = MappingProxyType({
     **_MEMORY,
@@ -134,7 +136,7 @@ def prefill_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Par
     tiles = of.streams * of.group / shared * blocks
     longest = fixed + np.maximum(of.keys / KEYS, 1.0) * step
     cycles = _makespan(numbers, tiles * (fixed + walk * step) / chip.sms, longest)
-    return _together(run, cycles, _moved(dtype, of))
+    return _together(run, cycles, _moved(dtype, of, numbers["cache_moves"]))
 
 
 def _prefill_step(run: _Run, rows: FloatArray, width: FloatArray) -> FloatArray:
@@ -195,9 +197,9 @@ def _makespan(numbers: Numbers, work: FloatArray, longest: FloatArray) -> FloatA
     return cycles
 
 
-def _moved(dtype: str, of: Heads) -> FloatArray:
-    """Return the bytes (n,) of queries, results, keys and values, each moved once."""
-    rows = of.queries * of.group + of.keys
+def _moved(dtype: str, of: Heads, times: float = 1.0) -> FloatArray:
+    """Return the bytes (n,) of queries and results, moved once, and of keys and values."""
+    rows = of.queries * of.group + of.keys * times
     moved: FloatArray = 2.0 * DTYPE_BYTES[dtype] * of.streams * of.width * rows
     return moved
 
@@ -230,9 +232,9 @@ def attention_amounts(dtype: str, sizes: Sizes) -> tuple[FloatArray, FloatArray]
 
 _STREAMS, _GROUP = (("kv_heads", 1.0),), (("kv_heads", -1.0),)
 _AXES = (
-    Axis("heads", 0.0, 1.75, 5, _GROUP),
-    # Kernels of different head sizes have little in common: these count twice as far apart.
-    Axis("head_dim", 12.0, 2.0, 4, (("head_dim", 1.0),)),
+    Axis("heads", 0.0, 7 / 3, 4, _GROUP),
+    # Kernels of different head sizes have little in common: these count as six times as far apart.
+    Axis("head_dim", 36.0, 3.0, 7, (("head_dim", 5.0),)),
 )
 _SIZES = ("batch", "kv_len", "heads", "kv_heads", "head_dim")
 

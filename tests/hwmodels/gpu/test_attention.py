@@ -25,6 +25,7 @@ NO_LOSS = {
     "serial_share": 1e-9, "floor_s": 1e-6, "tail": 1e-9, "scores_per_cycle": 1e12,
     "tile_rows": 128.0, "tile_elements": 128.0 * 128.0, "least_rows": 16.0, "packing": 1e-9,
     "tile_cycles": 1e-9, "iteration_cycles": 1e-9, "rows_bytes_per_cycle": 1e12,
+    "cache_moves": 1.0,
     "load_bytes_per_cycle": 1e12, "residents": 1.0, "most_splits": 1024.0, "head_cycles": 1e-9,
     "width_cycles": 1e-9, "matrix_group": 1.0, "split_s": 1e-12,
 }  # fmt: skip
@@ -86,6 +87,16 @@ def test_short_sequences_of_one_group_share_a_tile_where_the_library_packs_them(
     slow = {**NO_LOSS, "tile_cycles": 1e6}
     alone, packed = (prefill_s({**slow, "packing": part}, **given) for part in (1e-9, 1.0))
     assert (alone - 1e-6) / (packed - 1e-6) == pytest.approx(8, rel=0.1)
+
+
+def test_prefill_moves_keys_and_values_as_often_as_its_library_writes_them_to_a_cache():
+    given = {"batch": 1000, "heads": 8, "kv_heads": 8, "q_len": 32, "kv_len": 32,
+             "on": ONLY_MEMORY}  # fmt: skip
+    once, thrice = (prefill_s({**NO_LOSS, "cache_moves": times}, **given) for times in (1.0, 3.0))
+    moved = 2 * 2 * 1000 * 8 * 32 * 128
+    assert [once, thrice] == pytest.approx(
+        [1e-6 + 2 * moved / 1e12, 1e-6 + 4 * moved / 1e12], rel=0.01
+    )
 
 
 def test_decode_reads_keys_and_values_once_at_the_bandwidth_of_the_memory():
