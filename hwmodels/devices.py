@@ -179,6 +179,15 @@ def _path_of(name: str | Path) -> Path:
     raise UnknownNameError("device", text, {*device_names(), *aliases})
 
 
+def catalog_file(name: str) -> Path | None:
+    """Return the file that the catalog has of a device; None: it has none of this name.
+
+    >>> catalog_file("rpi4-bcm2711").name, catalog_file("this-machine")
+    ('rpi4-bcm2711.toml', None)
+    """
+    return next((path for path in _of_catalog(name) if path.is_file()), None)
+
+
 def _of_catalog(name: str) -> list[Path]:
     return [_CATALOG / kind / f"{name}.toml" for kind in SCHEMAS]
 

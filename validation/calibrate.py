@@ -7,6 +7,7 @@ that were not fitted tell how wrong predictions are. The result is a device file
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +24,7 @@ from hwmodels.home import home
 from hwmodels.machine_files import read_machine
 from hwmodels.spec import Calibration, Spec
 from hwmodels.this_machine import uncalibrated_spec
+from simulator.errors import InputError
 from validation.conformal import ratio_interval
 from validation.fit_cpu import FittedRates, Timing, fit_rates, fit_team
 from validation.fit_levels import FittedLevels, fit_levels, with_shared
@@ -95,6 +97,7 @@ def calibrate(
     timings: Path | None = None,
     like: str | None = None,
     say: Say = lambda text: None,
+    name: str | None = None,
 ) -> Path:
     """Calibrate and return the path of the device file that was written.
 
@@ -108,21 +111,33 @@ def calibrate(
         `validation.timings_file`)
     like : name of the device on which `timings` were taken; None: a device like this machine
     say : is told what is being done
+    name : of the device that is made; None: `like`, or this machine
 
     Raises
     ------
     UnknownNameError : no device `like`
     FileError : a wrong table of timings
+    InputError : a name that no file can have
     """
+    check_name(name)
     if timings is not None:
         from validation.timings_file import calibrated_from
 
         spec = calibrated_from(timings, like)
     else:
         spec = calibrate_here(QUICK if quick else FULL, say)
+    if name is not None:
+        spec = spec.replaced(name=name)
     path = devices_folder() / f"{spec.name}.toml"
     write_device(path, spec)
     return path
+
+
+def check_name(name: str | None) -> None:
+    """Raise an InputError for a name that no device file can have; None is fine."""
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise InputError(f"--name '{name}': expected letters, digits, dots, hyphens and "
+                         "underscores, a letter or digit first")  # fmt: skip
 
 
 def calibrate_here(budget: Budget, say: Say = lambda text: None) -> Spec:

@@ -49,7 +49,8 @@ def show(
     emit(output, table, document)
 
 
-def _device(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
+def device_shown(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
+    """Return all that is known of a device, with other values of some fields."""
     from scalemodel.names import spec_of
 
     spec = spec_of(name)
@@ -85,7 +86,15 @@ def _calibration(calibration: Any) -> Any:
         for name, number in calibration.numbers.items()
     }
     named = {key: getattr(calibration, key) for key in ("data", "date", "machine", "software")}
-    return named | {"error_ratio": calibration.error_ratio, "numbers": numbers}
+    families = [
+        {"family": family, "dtype": dtype, "data": fit.data, "device": fit.device,
+         "error_ratio": fit.error_ratio, "correction": len(fit.correction),
+         "numbers": {name: {"value": value, "spread": fit.spreads.get(name, 0.0)}
+                     for name, value in fit.numbers.items()}}
+        for (family, dtype), fit in calibration.families.items()
+    ]  # fmt: skip
+    return named | {"error_ratio": calibration.error_ratio, "numbers": numbers,
+                    "families": families}  # fmt: skip
 
 
 def _calibration_line(calibration: Any) -> str:
@@ -93,7 +102,7 @@ def _calibration_line(calibration: Any) -> str:
         return "calibration: none; times are those of the datasheet, which promises too much"
     ratio = calibration.error_ratio
     error = "" if ratio is None else f"; measured/predicted {ratio[0]:.2f} to {ratio[1]:.2f}"
-    return f"calibration: {len(calibration.numbers)} numbers, {calibration.source.text}{error}"
+    return f"calibration: {calibration.size} numbers, {calibration.source.text}{error}"
 
 
 def _workload(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
@@ -140,7 +149,7 @@ def _law(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
 
 
 _SHOWN: Mapping[str, Callable[[str, Mapping[str, Any]], tuple[Table, Any]]] = {
-    "device": _device,
+    "device": device_shown,
     "workload": _workload,
     "plan": _plan,
     "suite": _suite,

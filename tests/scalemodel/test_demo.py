@@ -129,7 +129,7 @@ def test_calibrating_prints_where_the_device_file_is(calls, home):
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(home / "devices" / "this-machine.toml")
     assert "timing something" in result.stderr
-    assert calls == [{"quick": True, "timings": None, "like": None}]
+    assert calls == [{"quick": True, "timings": None, "like": None, "name": None}]
 
 
 def test_the_calibrated_device_can_be_printed_whole(calls):
@@ -141,7 +141,8 @@ def test_the_calibrated_device_can_be_printed_whole(calls):
 def test_timings_taken_elsewhere_are_handed_on(calls):
     result = run("calibrate", "--from", "timings.csv", "--like", "aws-graviton3")
     assert result.exit_code == 0, result.output
-    assert calls == [{"quick": False, "timings": Path("timings.csv"), "like": "aws-graviton3"}]
+    timings = Path("timings.csv")
+    assert calls == [{"quick": False, "timings": timings, "like": "aws-graviton3", "name": None}]
 
 
 def test_a_device_without_timings_is_bad_input(calls):
