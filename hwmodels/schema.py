@@ -288,6 +288,8 @@ _GPU_FIELDS = (
           low=1e-3, high=1e4),
     Field(key="model.launch_s", low=0, high=1,
           doc="time of the host to launch a kernel; 0 where a recorded graph is replayed"),
+    Field(key="model.start_s", low=0, high=1,
+          doc="time from the end of a kernel to the work of the next, launched in time"),
     Field(key="model.link_share", low=0.01, high=1,
           doc="share of the link to the host that copies from pinned memory reach"),
     Field(key="model.context_bytes", low=0, high=TB,

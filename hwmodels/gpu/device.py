@@ -140,7 +140,8 @@ class Gpu:
         """
         found = self._parts.get(graph)
         if found is None:
-            cost = costs_of(graph, self.chip, self.fits, self.seed)
+            start_s = self.spec.known("model.start_s")
+            cost = costs_of(graph, self.chip, self.fits, self.seed, start_s)
             cost = with_copies(cost, graph, self.chip)
             launched = np.full(len(graph), self.spec.known("model.launch_s") / self.quicker)
             cost = Parts(cost.overhead_s / self.quicker, cost.compute_s, cost.memory_s)

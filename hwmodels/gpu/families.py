@@ -7,11 +7,12 @@ the numbers that a fit begins with.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -60,31 +61,47 @@ def fit_for(family: Family, dtype: str, fits: Fits) -> FamilyFit:
     return fit if DTYPE_BYTES[near] == width else replace(fit, correction=())
 
 
-def costs_of(graph: Graph, chip: Chip, fits: Fits, seed: int | None = None) -> Parts:
+def costs_of(
+    graph: Graph, chip: Chip, fits: Fits, seed: int | None = None, start_s: float = math.inf
+) -> Parts:
     """Return what each op of a graph (n,) spends time on when it runs alone, seconds.
 
     Costs one pass for each family and dtype that occur. With a seed each family's times are drawn
     from its interval; equal seeds draw equal errors of what was measured on one device.
+
+    Parameters
+    ----------
+    start_s : the device's own part of a kernel's overhead at most, seconds; where timings were
+        waited for, the rest was the host's launch, which passes while other kernels run
 
     Raises
     ------
     InputError : an op in a dtype that the chip does not compute on
     """
     parts = Parts(*(np.zeros(len(graph)) for _ in Parts._fields))
+    rates = _Rates(chip, fits, start_s)
     pairs = np.stack([graph.kind, graph.dtype], axis=1)
     for kind, dtype in np.unique(pairs, axis=0).tolist():
         at = np.flatnonzero((graph.kind == kind) & (graph.dtype == dtype))
-        for total, one in zip(parts, _costs(graph, at, chip, fits, seed), strict=True):
+        for total, one in zip(parts, _costs(graph, at, rates, seed), strict=True):
             total[at] = one
     return parts
 
 
-def _costs(graph: Graph, at: IntArray, chip: Chip, fits: Fits, seed: int | None) -> Parts:
+class _Rates(NamedTuple):
+    """Hold what kernels are timed by."""
+
+    chip: Chip
+    fits: Fits
+    start_s: float
+
+
+def _costs(graph: Graph, at: IntArray, rates: _Rates, seed: int | None) -> Parts:
     """Return the parts of ops of one kind and dtype."""
     kind, dtype = KINDS[graph.kind[at[0]]], DTYPES[graph.dtype[at[0]]]
     if kind == "sparse_gemm" and (graph.density[at] <= HALF).all():
-        chip = chip.with_sparse(dtype)
-    done = [_kernel(one, (chip, dtype), fits, seed) for one in KERNELS[kind](graph, at)]
+        rates = rates._replace(chip=rates.chip.with_sparse(dtype))
+    done = [_kernel(one, dtype, rates, seed) for one in KERNELS[kind](graph, at)]
     if len(done) == 1:
         return done[0]
     overhead, busy = np.zeros(len(at)), np.zeros(len(at))
@@ -94,12 +111,13 @@ def _costs(graph: Graph, at: IntArray, chip: Chip, fits: Fits, seed: int | None)
     return Parts(overhead, busy, np.zeros(len(at)))
 
 
-def _kernel(kernel: Kernel, on: tuple[Chip, str], fits: Fits, seed: int | None) -> Parts:
-    chip, dtype = on
+def _kernel(kernel: Kernel, dtype: str, rates: _Rates, seed: int | None) -> Parts:
     family = FAMILIES[kernel.family]
-    fit = fit_for(family, dtype, fits)
+    fit = fit_for(family, dtype, rates.fits)
     times = kernel.times if seed is None else kernel.times * _error(family.name, fit, seed)
-    return family.parts(chip, dtype, fit, kernel.sizes).times(times)
+    parts = family.parts(rates.chip, dtype, fit, kernel.sizes)
+    started = np.minimum(parts.overhead_s, rates.start_s)
+    return parts._replace(overhead_s=started).times(times)
 
 
 def _error(family: str, fit: FamilyFit, seed: int) -> float:

@@ -14,7 +14,10 @@ from typing import TypeAlias
 import numpy as np
 
 from hwmodels.gpu.family import Sizes
-from simulator.ops import DIMS, KINDS, FloatArray, Graph, IntArray
+from simulator.ops import DIMS, DTYPE_BYTES, DTYPES, KINDS, FloatArray, Graph, IntArray
+
+ORDINARY = "float32"
+"""Dtype that has no matrix units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,23 @@ def _product(batch: FloatArray, m: FloatArray, n: FloatArray, k: FloatArray) -> 
 
 
 def _gemm(graph: Graph, at: IntArray) -> Kernels:
-    return _once("gemm", _dims(graph, at))
+    """Take products of ordinary units for one with weights or a batch of them, else for tiles."""
+    d = _dims(graph, at)
+    if DTYPES[graph.dtype[at[0]]] != ORDINARY:
+        return _once("gemm", d)
+    single = d["batch"] == 1
+    return [
+        Kernel("linear", d, single.astype(np.float64)),
+        Kernel("bmm", d, (~single).astype(np.float64)),
+    ]
+
+
+def _rows(graph: Graph, at: IntArray) -> Kernels:
+    """Take what works on rows for a kernel that reads and writes each once, as often as it does."""
+    d = _dims(graph, at)
+    family = KINDS[graph.kind[at[0]]]
+    once = 2.0 * DTYPE_BYTES[DTYPES[graph.dtype[at[0]]]] * d["rows"] * d["columns"]
+    return [Kernel(family, d, graph.bytes_moved[at] / np.maximum(once, 1.0))]
 
 
 def _convolution(graph: Graph, at: IntArray) -> Kernels:
@@ -108,6 +127,8 @@ def _streaming(graph: Graph, at: IntArray) -> Kernels:
 _SPECIAL: Mapping[str, Callable[[Graph, IntArray], Kernels]] = {
     "gemm": _gemm,
     "sparse_gemm": _gemm,
+    "softmax": _rows,
+    "normalization": _rows,
     "conv2d": _convolution,
     "depthwise_conv2d": _convolution,
     "attention": _attention,

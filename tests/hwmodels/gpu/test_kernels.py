@@ -83,3 +83,32 @@ class _Known(dict):
 
 
 FITS = _Known()
+
+
+def test_float32_products_are_those_of_ordinary_units_single_or_in_a_batch():
+    single, batch = gemm(dtype="float32"), Op(kind="gemm", dims=(8, 64, 64, 64), flops=4e6)
+    for op, family in ((single, "linear"), (batch, "bmm")):
+        kernels = KERNELS["gemm"](graph(op), np.array([0]))
+        assert {one.family: one.times[0] for one in kernels if one.times[0]} == {family: 1.0}
+    (tiles,) = KERNELS["gemm"](graph(gemm()), np.array([0]))
+    assert tiles.family == "gemm"
+
+
+@pytest.mark.parametrize("kind", ["softmax", "normalization"])
+def test_what_reads_its_rows_twice_takes_twice_as_long_as_what_reads_and_writes_them(kind):
+    rows, columns = 4096, 1024
+    once = 4.0 * rows * columns
+    forth = Op(kind=kind, dims=(rows, columns), bytes_read=once, bytes_written=once)
+    back = Op(kind=kind, dims=(rows, columns), bytes_read=3 * once, bytes_written=once)
+    times = costs_of(graph(forth, back), chip(), {}).time_s
+    assert times[1] == pytest.approx(2 * times[0])
+
+
+def test_what_a_call_takes_to_be_launched_is_not_the_devices_own_time():
+    ops = graph(gemm(dtype="float32"), Op(kind="rnn", dims=(10, 4, 32, 16, 4)))
+    waited, queued = (costs_of(ops, chip(), {}, start_s=start_s) for start_s in (np.inf, 2e-6))
+    assert queued.overhead_s[0] == 2e-6
+    assert queued.overhead_s[0] < waited.overhead_s[0]
+    assert (queued.compute_s == waited.compute_s).all()
+    # Eleven kernels are started one after the other.
+    assert queued.overhead_s[1] <= 11 * 2e-6
