@@ -15,7 +15,8 @@ from validation.convert import main
 from validation.kernel_suite import KernelSet, held_out, spec_of
 from validation.suite import Prediction, Skip, find_suite
 from validation.suites.gpu_attention.convert import COLUMNS, SIZES, convert
-from validation.suites.gpu_attention.suite import GROUP, SUITE, fit_sets, key_of, predict
+from validation.suites.gpu_attention.suite import GROUP, SUITE, key_of, predict
+from validation.suites.gpu_attention.transfer import fit_sets, nearest, remarks
 
 RAW = Path("../shared/measured/gpu_attention.csv")
 ROW = {
@@ -157,6 +158,30 @@ def test_a_small_set_is_held_to_the_fit_of_a_larger_one_and_a_tiny_one_has_none(
     chip = chip_of(spec_of(fit.device))
     times = small.family.parts(chip, "bfloat16", fit, small.sizes).time_s
     assert np.abs(np.log(times / small.time_s)).mean() < 0.1
+
+
+def test_what_a_device_is_judged_by_does_not_come_from_its_own_rows():
+    # A small set is held to the fit of the large one, but not where it is to predict that one.
+    large = kernel_set("nvidia-h100-sxm-80gb", "decode_triton", 70)
+    small = kernel_set("nvidia-a100-sxm-80gb", "decode_triton", 12, 3.0)
+    fitted = fit_sets([large, small])
+    assert nearest(large.key, fitted) == fitted[small.key] != fit_sets([small])[small.key]
+    by_large, by_small = remarks([large, small], fitted)
+    alone = fit_sets([small])[small.key]
+    chip = chip_of(spec_of("nvidia-h100-sxm-80gb"))
+    predicted = large.family.parts(chip, "bfloat16", alone, large.sizes).time_s
+    error = 100 * np.abs(predicted / large.time_s - 1).mean()
+    assert f"(numbers of nvidia-a100-sxm-80gb): MAPE {error:.1f} %" in by_small
+    assert "known by 20 timings, the others: MAPE" in by_small
+    assert "numbers of nvidia-h100-sxm-80gb" in by_large
+    assert "20 timings" not in by_large
+
+
+def test_kernels_of_one_device_are_said_to_be_judged_on_no_other():
+    only = kernel_set("nvidia-h100-sxm-80gb", "decode_fa3", 70)
+    (text,) = remarks([only], fit_sets([only]))
+    assert "Measured on one device only" in text
+    assert "decode_fa3" in text
 
 
 def test_no_group_is_partly_fitted_and_partly_held_out():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hwmodels.devices import find_spec
@@ -10,27 +10,17 @@ from hwmodels.gpu.attention import LIBRARIES
 from hwmodels.gpu.chip import chip_of
 from hwmodels.gpu.families import FAMILIES
 from hwmodels.gpu.fits import Fits, SetKey, distance
-from hwmodels.spec import FamilyFit
 from simulator.errors import InputError, UnknownNameError
 from validation.cases import Case
-from validation.fit_gpu import FEWEST, FEWEST_FOR_ALL
 from validation.kernel_baselines import baselines
-from validation.kernel_suite import (
-    KernelSet,
-    fit_set,
-    held_out,
-    predict_by,
-    sets_of,
-    spec_of,
-    transfer_remarks,
-)
+from validation.kernel_suite import held_out, predict_by, sets_of, spec_of
 from validation.suite import Answer, Calibration, Skip, Suite
 from validation.suites.gpu_attention.convert import SUITE as NAME
 from validation.suites.gpu_attention.convert import convert
+from validation.suites.gpu_attention.transfer import fit_sets, remarks
 
 GROUP = ("workload.batch", "workload.kv_len")
 """Kernels with these sizes in common make a group, and are held out together."""
-DATA = "suite gpu-attention (aiconfigurator 0.12.0, sglang)"
 
 
 def key_of(case: Case) -> SetKey | Skip:
@@ -78,34 +68,10 @@ def fit(cases: Sequence[Case]) -> Calibration:
     used = {place for one in sets if one.key in fitted for place in one.places}
     tables: dict[str, Any] = {
         "case_ids": sorted(chosen[place].case_id for place in used),
-        "remarks": [*transfer_remarks(sets, fitted)],
+        "remarks": [*remarks(sets, fitted)],
         "fits": fitted,
     }
     return tables
-
-
-def fit_sets(sets: Sequence[KernelSet]) -> Mapping[SetKey, FamilyFit]:
-    """Return the fits of sets; a small one is held to that of the nearest device with a larger.
-
-    Sets below `FEWEST` timings have none.
-    """
-    fitted: dict[SetKey, FamilyFit] = {}
-    for one in sorted(sets, key=lambda one: -len(one.time_s)):
-        count = len(one.time_s)
-        if count < FEWEST:
-            continue
-        prior = _prior(one.key, fitted) if count < FEWEST_FOR_ALL else None
-        fitted[one.key] = fit_set(one, DATA, prior)
-    return fitted
-
-
-def _prior(key: SetKey, fitted: Mapping[SetKey, FamilyFit]) -> FamilyFit | None:
-    """Return the fit of the same kernel on the nearest device; None where there is none."""
-    same = [other for other in fitted if other[1:] == key[1:]]
-    if not same:
-        return None
-    spec = spec_of(key.device)
-    return fitted[min(same, key=lambda other: distance(spec, spec_of(other.device)))]
 
 
 def groups(case: Case) -> Sequence[str]:
