@@ -6,8 +6,10 @@
   Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.1), all in one kernel.
 - *Winograd in steps* F(4x4, 3x3): 36 products for 16 results instead of 144 (ibid.), as a batch of
   36 products; kernels before and after it transform inputs, filters and results, which are stored.
+  F(4x4, 5x5) likewise: 64 instead of 400.
 
-The last two are for windows of 3 x 3 that move by 1. Which one a library takes is not an input.
+The last two are for windows of 3 x 3 (in steps 5 x 5 too) that move by 1. Which one a library takes
+is not an input.
 The gradient by the input is a convolution as well (`input_gradient`); that by the weights is a
 product whose long side is summed up.
 
@@ -36,15 +38,19 @@ FUSED = 2.0
 STEPPED = 4.0
 """Likewise where it goes in steps."""
 WINDOW = 3.0
-"""Side of the windows that Winograd's algorithms are for."""
+"""Side of the windows that the fused Winograd kernel is for."""
+WINDOWS = (3.0, 5.0)
+"""Likewise where it goes in steps."""
 
 _OWN: Mapping[str, Parameter] = MappingProxyType({
     "floor_s": Parameter(1e-6, 6e-5, 4e-4, "time of an empty kernel and of its launch, seconds"),
     "tile_half": Parameter(0.5, 3.0, 30.0, "rows or columns of a tile that reach half of that"),
     "direct_share": Parameter(0.3, 0.7, 1.0, "peak share of direct convolutions over products'"),
 })  # fmt: skip
-WINOGRAD: Mapping[str, Parameter] = MappingProxyType({
+FUSED_SHARE: Mapping[str, Parameter] = MappingProxyType({
     "fused_share": Parameter(0.1, 0.7, 1.2, "peak share of the fused kernel over products'"),
+})  # fmt: skip
+WINOGRAD: Mapping[str, Parameter] = MappingProxyType({
     "transform_share": Parameter(0.2, 0.7, 1.5, "share of the memory bandwidth of transforms"),
     "transform_s": Parameter(1e-6, 2e-5, 2e-4, "time of a transform at least, seconds"),
 })  # fmt: skip
@@ -74,16 +80,15 @@ def convolution_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) ->
         np.stack(_fused(chip, dtype, numbers, arrays)),
         np.stack(_stepped(chip, dtype, numbers, arrays)),
     ])  # fmt: skip
-    ways[1:, 2, np.logical_not(_winograd(arrays))] = np.inf
-    total = np.maximum(ways[:, 0], ways[:, 1]) + ways[:, 2]
-    compute, memory, added = np.take_along_axis(ways, total.argmin(axis=0)[None, None], axis=0)[0]
-    return Parts(numbers["floor_s"] + added, compute, memory)
+    ways[1, 2, np.logical_not(_moves_by_one(arrays, (WINDOW,)))] = np.inf
+    ways[2, 2, np.logical_not(_moves_by_one(arrays, WINDOWS))] = np.inf
+    return _quickest(numbers, ways)
 
 
-def _winograd(sizes: Sizes) -> FloatArray:
-    """Say for which convolutions (n,) Winograd's algorithms are."""
-    square = (sizes["kernel_h"] == WINDOW) & (sizes["kernel_w"] == WINDOW)
-    found: FloatArray = square & (sizes["stride"] == 1.0)
+def _moves_by_one(sizes: Sizes, windows: tuple[float, ...]) -> FloatArray:
+    """Say which convolutions (n,) have one of these windows, square, and move it by 1."""
+    square = sizes["kernel_h"] == sizes["kernel_w"]
+    found: FloatArray = square & np.isin(sizes["kernel_h"], windows) & (sizes["stride"] == 1.0)
     return found
 
 
@@ -124,17 +129,20 @@ def _fused(
 
 
 def _stepped(
-    chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes
+    chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes, summed: str = "in_channels"
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    points = (STEPPED + WINDOW - 1.0) ** 2
+    """Return the times of Winograd in steps; `summed` says over what its products sum."""
+    window = sizes["kernel_h"]
+    points = (STEPPED + window - 1.0) ** 2
     inside, outside = sizes["in_channels"], sizes["out_channels"]
     squares = sizes["batch"] * np.ceil(sizes["out_h"] / STEPPED) * np.ceil(sizes["out_w"] / STEPPED)
-    products = Products(dtype, np.full_like(squares, points), squares, outside, inside)
+    sides = (squares, outside, inside) if summed == "in_channels" else (inside, outside, squares)
+    products = Products(dtype, points, *sides)
     whole = {name: number for name, number in numbers.items() if name != "split_s"}
     compute, memory, added = product_s(chip, whole, products)
     pixels = sizes["batch"] * sizes["out_h"] * sizes["out_w"]
     moved = (pixels + points * squares) * (inside + outside)
-    moved = moved + (WINDOW**2 + points) * inside * outside
+    moved = moved + (window**2 + points) * inside * outside
     rate = chip.bandwidth_bytes_per_s * numbers["transform_share"]
     transforms = DTYPE_BYTES[dtype] * moved / rate + 3.0 * numbers["transform_s"]
     return compute, memory, added + transforms
@@ -144,7 +152,8 @@ def weight_gradient_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes
     """Return what gradients of convolutions by their weights spend time on, seconds.
 
     They are products of the gradients [out_channels, pixels] with all windows [pixels, in_channels
-    x window]; the sum over all pixels of the batch is cut into parts.
+    x window]; the sum over all pixels of the batch is cut into parts. Winograd's algorithm in steps
+    does for them as well, summing over squares of pixels.
     """
     arrays = {name: np.asarray(sizes[name], float) for name in SIZES}
     window = arrays["kernel_h"] * arrays["kernel_w"]
@@ -157,7 +166,18 @@ def weight_gradient_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes
         reuse=np.maximum(window / arrays["stride"] ** 2, 1.0),
     )
     slower = {**numbers, "peak_share": numbers["peak_share"] * numbers["direct_share"]}
-    compute, memory, added = product_s(chip, slower, products)
+    ways = np.stack([
+        np.stack(product_s(chip, slower, products)),
+        np.stack(_stepped(chip, dtype, numbers, arrays, summed="squares")),
+    ])  # fmt: skip
+    ways[1, 2, np.logical_not(_moves_by_one(arrays, WINDOWS))] = np.inf
+    return _quickest(numbers, ways)
+
+
+def _quickest(numbers: Numbers, ways: FloatArray) -> Parts:
+    """Return the parts of the quickest of ways (ways, 3, n): arithmetic, memory, added; seconds."""
+    total = np.maximum(ways[:, 0], ways[:, 1]) + ways[:, 2]
+    compute, memory, added = np.take_along_axis(ways, total.argmin(axis=0)[None, None], axis=0)[0]
     return Parts(numbers["floor_s"] + added, compute, memory)
 
 
@@ -196,7 +216,7 @@ _AXES = (
 CONVOLUTION = Family(
     name="convolution",
     sizes=SIZES,
-    parameters=MappingProxyType({**PRODUCT, **SPLIT, **_OWN, **WINOGRAD}),
+    parameters=MappingProxyType({**PRODUCT, **SPLIT, **_OWN, **FUSED_SHARE, **WINOGRAD}),
     form=convolution_parts,
     amounts=convolution_amounts,
     axes=_AXES,
@@ -205,7 +225,7 @@ CONV2D = replace(CONVOLUTION, name="conv2d")
 WEIGHT_GRADIENT = Family(
     name="convolution_weights",
     sizes=SIZES,
-    parameters=MappingProxyType({**PRODUCT, **SPLIT, **_OWN}),
+    parameters=MappingProxyType({**PRODUCT, **SPLIT, **_OWN, **WINOGRAD}),
     form=weight_gradient_parts,
     amounts=convolution_amounts,
     axes=_AXES,

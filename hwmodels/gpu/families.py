@@ -22,15 +22,15 @@ from hwmodels.gpu.convolution import CONV2D, CONVOLUTION, WEIGHT_GRADIENT
 from hwmodels.gpu.family import Family, Parts
 from hwmodels.gpu.gemm import GEMM
 from hwmodels.gpu.kernels import KERNELS, Kernel
-from hwmodels.gpu.products import BMM, LINEAR
+from hwmodels.gpu.products import BMM, LINEAR, VECTOR_GEMM
 from hwmodels.gpu.streaming import NORMALIZATION, SOFTMAX, STREAMING
 from hwmodels.spec import NINETY_PERCENT, FamilyFit
 from simulator.ops import DTYPE_BYTES, DTYPES, KINDS, Graph, IntArray
 
 FAMILIES: Mapping[str, Family] = MappingProxyType({
     one.name: one for one in (
-        GEMM, LINEAR, BMM, CONVOLUTION, CONV2D, WEIGHT_GRADIENT, STREAMING, NORMALIZATION, SOFTMAX,
-        *ATTENTION,
+        GEMM, VECTOR_GEMM, LINEAR, BMM, CONVOLUTION, CONV2D, WEIGHT_GRADIENT,
+        STREAMING, NORMALIZATION, SOFTMAX, *ATTENTION,
     )
 })  # fmt: skip
 """Families by name."""

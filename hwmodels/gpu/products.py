@@ -8,12 +8,13 @@ begin at a multiple of 16 bytes cost more loads.
 
 `LINEAR` is a product with weights (rows of both operands lie along k), where the library picks a
 tile and may cut along k; `BMM` is a batch of products, for which it only uses large tiles. Both
-are calls of a framework that are waited for, launch included.
+are calls of a framework that are waited for, launch included; `VECTOR_GEMM` is a kernel alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -218,3 +219,4 @@ BMM = Family(
     amounts=product_amounts,
     axes=_AXES,
 )
+VECTOR_GEMM = replace(LINEAR, name="vector_gemm")

@@ -1,0 +1,1 @@
+"""DeepBench: products and convolutions of training, forward and backward, on GPUs since Maxwell."""

@@ -1,0 +1,1 @@
+"""Float32 calls of a framework on GPUs: products, convolutions, elementwise ops, rows."""

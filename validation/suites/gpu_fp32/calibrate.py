@@ -1,0 +1,86 @@
+"""Fit the families of suite gpu-fp32, a fifth of all sizes and one device held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hwmodels.gpu.chip import chip_of
+from hwmodels.gpu.families import FAMILIES
+from hwmodels.gpu.family import Family, Parameter
+from hwmodels.gpu.fits import SetKey
+from hwmodels.spec import FamilyFit
+from validation.cases import Case
+from validation.fit_gpu import FEWEST_FOR_ALL, Task, fit_family
+from validation.kernel_suite import KernelSet, held_out, sets_of, spec_of, transfer_remarks
+from validation.suite import Calibration
+
+DATA = "suite gpu-fp32 (NeuSight, PyTorch calls, launch included)"
+UNSEEN = ("nvidia-a100-pcie-80gb", ("streaming", "normalization", "softmax"))
+"""A device, and families that are not fitted on it: it stands for one that nobody measured."""
+LEAST_TILES = (1024.0, 4096.0, 8192.0, 16384.0)
+"""Smallest tiles that are tried, elements; steps, so that no derivative leads to them."""
+
+
+def sizes_of(case: Case) -> tuple[tuple[str, float], ...]:
+    """Return the sizes of a case by name: calls with the same make a group, on all devices."""
+    names = FAMILIES[case.text("workload")].sizes
+    return tuple((name, case.number(f"workload.{name}")) for name in names)
+
+
+def left_out(case: Case) -> bool:
+    """Say whether a case is not fitted: of a held-out group, or of the unseen device."""
+    device, families = UNSEEN
+    if case.text("workload") in families and spec_of(case.text("on")).name == device:
+        return True
+    return held_out(case, tuple(f"workload.{name}" for name, _ in sizes_of(case)))
+
+
+def fit(cases: Sequence[Case]) -> Calibration:
+    """Return the fits of all sets, the cases they were fitted on, and remarks."""
+    chosen = [case for case in cases if not left_out(case)]
+    sets, _ = sets_of(chosen)
+    fitted = {one.key: fit_set(one) for one in sets if len(one.time_s) >= FEWEST_FOR_ALL}
+    used = [place for one in sets if one.key in fitted for place in one.places]
+    return {
+        "case_ids": sorted(chosen[place].case_id for place in used),
+        "remarks": [*remarks(sets, fitted)],
+        "fits": fitted,
+    }
+
+
+def remarks(sets: Sequence[KernelSet], fitted: dict[SetKey, FamilyFit]) -> Iterable[str]:
+    """Say which device is unseen, and how each does as if it were."""
+    device, families = UNSEEN
+    yield (f"Nothing of {device} in the families {', '.join(families)} was fitted: its rows there "
+           "are predicted from its nearest relative.")  # fmt: skip
+    yield from transfer_remarks(sets, fitted)
+
+
+def fit_set(one: KernelSet) -> FamilyFit:
+    """Return the fit of a set, with the smallest tile that explains it best."""
+    data = f"{len(one.time_s)} kernels: {DATA}"
+    chip = chip_of(spec_of(one.key.device))
+    task = Task(family=one.family, chip=chip, dtype=one.key.dtype)
+    if "least_tile" in one.family.parameters:
+        task = min((with_least_tile(task, least) for least in LEAST_TILES),
+                   key=lambda tried: _left_over(tried, one))  # fmt: skip
+    return fit_family(task, one.timings, data)
+
+
+def with_least_tile(task: Task, least: float) -> Task:
+    """Return the task with the smallest tile in use set (within 1 %)."""
+    known = task.family.parameters["least_tile"]
+    narrow = Parameter(least * 0.99, least, least * 1.01, known.doc)
+    parameters = {**task.family.parameters, "least_tile": narrow}
+    return replace(task, family=replace(task.family, parameters=parameters))
+
+
+def _left_over(task: Task, one: KernelSet) -> float:
+    """Return what the form leaves over of the logarithms without correction, on average."""
+    plain: Family = replace(task.family, axes=())
+    fit = fit_family(replace(task, family=plain), one.timings)
+    logs = task.log_time(fit.numbers, one.sizes) - np.log(one.time_s)
+    return float(np.abs(logs).mean())
