@@ -2,7 +2,8 @@
 
 A *model* is a callable: `resnet50(batch=256, training=True)` gives a `Workload`. It is made of a
 *recording function*, which calls layers on a `Network`, and of *sizes* with their defaults. A model
-also takes `dtype` and, if it can be trained, `training` and `optimizer`.
+also takes `dtype` and, if it can be trained, `training` and `optimizer`; one that is known to be
+compiled, `compiled`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from simulator.errors import InputError, UnknownNameError
 from simulator.workload import Workload
+from workloads.compiled import fused
 from workloads.network import Network, Recorded
 from workloads.optimizers import OPTIMIZERS, update
 
@@ -65,6 +67,9 @@ class Model:
         own = dict(chosen)
         training = bool(own.pop("training", False))
         optimizer = str(own.pop("optimizer", "none"))
+        compiled = bool(own.pop("compiled", False))
+        if compiled and training:
+            raise InputError(f"{self.name}: only inference can be compiled; got training")
         net = Network(training, str(own.pop("dtype", "float32")))
         try:
             result, inputs = self.record(net, Sizes(**own))
@@ -73,7 +78,8 @@ class Model:
         if training:
             net.backward(result)
             update(net, optimizer)
-        return net.workload(self.name, chosen, int(chosen["batch"]), inputs)
+        made = net.workload(self.name, chosen, int(chosen["batch"]), inputs)
+        return replace(made, graph=fused(made.graph)) if compiled else made
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())

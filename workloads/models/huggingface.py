@@ -62,13 +62,14 @@ def _scored(net: Network, x: Tensor, table: Tensor, tokens: Tensor) -> Recorded:
 
 
 @model("hf-gpt2", batch=1, sequence=1024, layers=12, width=768, heads=12, vocabulary=50_257,
-       positions=1024)  # fmt: skip
+       positions=1024, compiled=False)  # fmt: skip
 def hf_gpt2(net: Network, sizes: Sizes) -> Recorded:
     """GPT-2 of any size as HuggingFace runs it, attention and GELU unfused, tied head.
 
     Parameters
     ----------
     positions : longest sequence
+    compiled : whether a compiler fuses its kernels (inference only)
 
     >>> hf_gpt2().weight_count
     124439808
@@ -86,7 +87,7 @@ def hf_gpt2(net: Network, sizes: Sizes) -> Recorded:
 
 
 @model("hf-opt", batch=1, sequence=2048, layers=24, width=2048, heads=32, vocabulary=50_272,
-       positions=2048)  # fmt: skip
+       positions=2048, compiled=False)  # fmt: skip
 def hf_opt(net: Network, sizes: Sizes) -> Recorded:
     """OPT of any size (1.3B) as HuggingFace runs it, attention unfused, tied head.
 
@@ -95,6 +96,7 @@ def hf_opt(net: Network, sizes: Sizes) -> Recorded:
     Parameters
     ----------
     positions : longest sequence
+    compiled : whether a compiler fuses its kernels (inference only)
 
     >>> hf_opt().weight_count
     1315758080
@@ -111,7 +113,7 @@ def hf_opt(net: Network, sizes: Sizes) -> Recorded:
 
 
 @model("hf-bert", batch=1, sequence=512, layers=12, width=768, heads=12, vocabulary=30_522,
-       positions=512)  # fmt: skip
+       positions=512, compiled=False)  # fmt: skip
 def hf_bert(net: Network, sizes: Sizes) -> Recorded:
     """BERT of any size as HuggingFace runs it: predicts masked tokens, or classifies sequences.
 
@@ -120,6 +122,7 @@ def hf_bert(net: Network, sizes: Sizes) -> Recorded:
     Parameters
     ----------
     positions : longest sequence
+    compiled : whether a compiler fuses its kernels (inference only)
 
     >>> hf_bert().weight_count
     109483778
