@@ -1,0 +1,62 @@
+"""Predict steps more simply: by the datasheet's roofline, of each op or with one fitted share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hwmodels.gpu.chip import Chip, chip_of
+from simulator.errors import InputError, UnknownNameError
+from simulator.ops import DTYPES, Graph
+from validation.cases import Case
+from validation.kernel_suite import spec_of
+from validation.predict import workload_of
+from validation.suite import Answer, Calibration, Predict, Prediction, Skip, find_suite
+from validation.suites.gpu_model.convert import SUITE
+from validation.suites.gpu_model.steps import scenario_of
+
+
+def roofline(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:
+    """Predict that each op takes the longer of its arithmetic and its data by the datasheet."""
+    return [_answer(case) for case in cases]
+
+
+def one_share(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:
+    """Predict the same share of the roofline's speed that was reached in the fitted cases."""
+    ids = set(calibration.get("case_ids", ()))
+    fitted = [case for case in find_suite(SUITE).cases() if case.case_id in ids] if ids else []
+    pairs = [(case, _answer(case)) for case in fitted]
+    ratios = [case.measured / answer.value for case, answer in pairs
+              if isinstance(answer, Prediction)]  # fmt: skip
+    if not ratios:
+        return [Skip("nothing was fitted")] * len(cases)
+    times = float(np.median(ratios))
+    return [
+        Prediction(answer.value * times) if isinstance(answer, Prediction) else answer
+        for answer in map(_answer, cases)
+    ]
+
+
+def _answer(case: Case) -> Answer:
+    try:
+        workload = workload_of(case.text("workload"), scenario_of(case).under("workload"))
+        chip = chip_of(spec_of(case.text("on")))
+        return Prediction(roofline_s(workload.graph, chip))
+    except (UnknownNameError, InputError) as error:
+        return Skip(str(error))
+
+
+def roofline_s(graph: Graph, chip: Chip) -> float:
+    """Return the time of a graph's ops by peak and bandwidth of the datasheet, seconds."""
+    peaks = np.full(len(DTYPES), np.inf)
+    for code in np.unique(graph.dtype[graph.flops > 0]):
+        peaks[code] = chip.peak_flop_per_s(DTYPES[code])
+    compute = graph.flops / peaks[graph.dtype]
+    return float(np.maximum(compute, graph.bytes_moved / chip.bandwidth_bytes_per_s).sum())
+
+
+BASELINES: Mapping[str, Predict] = {
+    "datasheet roofline": roofline,
+    "roofline with one fitted share": one_share,
+}
