@@ -113,7 +113,9 @@ def with_fields(device: Device, changes: Mapping[str, object]) -> Device:
     >>> more.max_threads
     8
     """
-    return device_from(spec_of(device).with_fields(changes))
+    spec = spec_of(device).with_fields(changes)
+    changed: Callable[[Spec], Device] = getattr(device, "with_spec", device_from)
+    return changed(spec)
 
 
 def device_from(spec: Spec) -> Device:

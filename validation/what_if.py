@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from hwmodels.cpu import Cpu, energy_by_op_j
 from hwmodels.devices import with_fields
+from hwmodels.gpu.device import Gpu
 from simulator.bill import Tariff
 from simulator.errors import ScalemodelError
 from simulator.memory import peak_memory
@@ -33,6 +35,9 @@ from validation.predict import (
 )
 from workloads.plans import Single, Threads
 
+Costed: TypeAlias = Cpu | Gpu
+"""Devices that cost many workloads in one call."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Alone:
@@ -49,7 +54,7 @@ class _Alone:
         enough = memory is None or peak_memory(self.workload)["total"] <= memory
         return enough and self.threads <= device.max_threads and len(self.workload.graph) > 0
 
-    def row(self, device: Cpu, figures: Figures, single: Figures) -> Row:
+    def row(self, device: Costed, figures: Figures, single: Figures) -> Row:
         """Return the figures of the run; `single` is the same on one thread."""
         step_s, step_j = figures.step_s, figures.energy_j
         speedup = single.step_s / step_s
@@ -134,11 +139,22 @@ def _threads_alone(plan: Plan) -> int | None:
     return None
 
 
-def _in_closed_form(
-    device: Cpu, points: Iterable[tuple[int, _Alone | None]], joined: Joined
-) -> dict[int, Row]:
+Points: TypeAlias = Sequence[tuple[int, _Alone]]
+
+
+def _possible(device: Costed, points: Points, joined: Joined) -> dict[int, Row]:
+    """Return the figures of the points that can be (a device may lack a data type), by number."""
+    try:
+        return _in_closed_form(device, points, joined)
+    except ScalemodelError:
+        half = len(points) // 2
+        parts = (points[:half], points[half:]) if half else ()
+        return {i: row for part in parts for i, row in _possible(device, part, joined).items()}
+
+
+def _in_closed_form(device: Costed, points: Points, joined: Joined) -> dict[int, Row]:
     """Return the figures of the points that fit, by their number."""
-    fitting = {i: alone for i, alone in points if alone is not None and alone.fits(device)}
+    fitting = {i: alone for i, alone in points if alone.fits(device)}
     by_threads: dict[int, list[Workload]] = {1: [alone.workload for alone in fitting.values()]}
     for alone in fitting.values():
         by_threads.setdefault(alone.threads, []).append(alone.workload)
@@ -176,7 +192,7 @@ class Joined:
         self._graphs: dict[tuple[Workload, ...], Graph] = {}
 
     def figures(
-        self, device: Cpu, workloads: Sequence[Workload], threads: int
+        self, device: Costed, workloads: Sequence[Workload], threads: int
     ) -> dict[Workload, Figures]:
         """Return what one step of each workload takes on so many threads."""
         found: dict[Workload, Figures] = {}
@@ -210,7 +226,7 @@ def _parts(workloads: Iterable[Workload]) -> Iterator[tuple[Workload, ...]]:
 
 
 def _figures(
-    device: Cpu, graph: Graph, workloads: Sequence[Workload], threads: int
+    device: Costed, graph: Graph, workloads: Sequence[Workload], threads: int
 ) -> list[Figures]:
     first = np.cumsum([0, *(len(workload.graph) for workload in workloads[:-1])])
 
@@ -220,10 +236,16 @@ def _figures(
 
     step_s = sums(device.times_s(graph, threads))
     overhead_s = sums(device.breakdown_s(graph, threads)["overhead"])
-    by_op = energy_by_op_j(device, graph, threads)
-    known = [joules for joules in by_op.values() if joules is not None]
-    all_known = known and len(known) == len(by_op)
-    energy_j = sums(sum(known, np.zeros(len(graph)))) if all_known else [None] * len(step_s)
+    energy_j: list[float | None]
+    if isinstance(device, Gpu):
+        moved = sums(device.profile(graph, threads).traffic_bytes[:, -1])
+        energy_j = [device.energy(s, s, b).total_j for s, b in zip(step_s, moved, strict=True)]
+    else:
+        by_op = energy_by_op_j(device, graph, threads)
+        known = [joules for joules in by_op.values() if joules is not None]
+        all_known = known and len(known) == len(by_op)
+        total = sum(known, np.zeros(len(graph)))
+        energy_j = [*sums(total)] if all_known else [None] * len(step_s)
     return [Figures(*one) for one in zip(step_s, overhead_s, energy_j, strict=True)]
 
 
@@ -258,8 +280,9 @@ class WhatIf:
         for indices in _by_device(scenarios).values():
             alone = [self._alone(scenarios[i]) for i in indices]
             device = found.device(scenarios[indices[0]])
-            if isinstance(device, Cpu):
-                answers |= _in_closed_form(device, zip(indices, alone, strict=True), self._joined)
+            if isinstance(device, Costed):
+                points = [(i, one) for i, one in zip(indices, alone, strict=True) if one]
+                answers |= _possible(device, points, self._joined)
         left = [index for index in range(len(scenarios)) if index not in answers]
         answers |= {index: self._by_events(scenarios[index]) for index in left}
         return [answers[index] for index in range(len(scenarios))]

@@ -7,6 +7,7 @@ events, where streams compete.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -125,6 +126,10 @@ class Gpu:
             return replace(self, quicker=self.quicker * factor)
         return replace(self, chip=self.chip.scaled(resource, factor))
 
+    def with_spec(self, spec: Spec) -> Gpu:
+        """Return the accelerator with other fields; it borrows from the same relatives."""
+        return Gpu(spec=spec, chip=chip_of(spec), fits=self.fits.of_changed(spec))
+
     def drawn(self, seed: int) -> Gpu:
         """Return the accelerator with an error drawn for each family, as its interval tells."""
         return replace(self, seed=seed)
@@ -145,7 +150,9 @@ class Gpu:
             cost = with_copies(cost, graph, self.chip)
             launched = np.full(len(graph), self.spec.known("model.launch_s") / self.quicker)
             cost = Parts(cost.overhead_s / self.quicker, cost.compute_s, cost.memory_s)
-            waits = waiting_s(cost.time_s, launched)
+            waits = np.concatenate([
+                waiting_s(cost.time_s[part], launched[part]) for part in _steps(graph)
+            ])  # fmt: skip
             found = Parts(cost.overhead_s + waits, cost.compute_s, cost.memory_s)
             self._parts[graph] = found
         return found
@@ -234,6 +241,12 @@ def waiting_s(kernel_s: FloatArray, launch_s: FloatArray) -> FloatArray:
     late = np.maximum.accumulate(launched - (done - kernel_s))
     waits: FloatArray = np.diff(late, prepend=0.0)
     return waits
+
+
+def _steps(graph: Graph) -> list[slice]:
+    """Return where the ops of each step lie: of the one graph, or of each of joined graphs."""
+    ends = list(itertools.accumulate(len(part) for part in graph.parts or (graph,)))
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _again(spec: Spec, chip: Chip, fits: Fits, seed: int | None, quicker: float) -> Gpu:

@@ -42,12 +42,24 @@ class Fits(Mapping[tuple[str, str], FamilyFit]):
     spec : of the device, with estimates; the families of its calibration go first
     find : gives the spec of a device by its name
     folder : of packaged fits
+    origin : the device before fields were changed, whose relatives it keeps; None: itself
     """
 
-    def __init__(self, spec: Spec, find: FindSpec, folder: Path = PACKAGED) -> None:
+    def __init__(
+        self, spec: Spec, find: FindSpec, folder: Path = PACKAGED, origin: Spec | None = None
+    ) -> None:
         self.spec, self.find, self.folder = spec, find, folder
+        self.origin = origin or spec
         self._own = {} if spec.calibration is None else dict(spec.calibration.families)
         self._used: dict[tuple[str, str], FamilyFit] = {}
+        self._nearest: dict[tuple[str, str], tuple[FamilyFit, str]] = {}
+        self._specs: dict[str, Spec] = {}
+
+    def of_changed(self, spec: Spec) -> Fits:
+        """Return the fits of the device with other fields: what they were borrowed from stays."""
+        changed = Fits(spec, self.find, self.folder, self.origin)
+        changed._nearest, changed._specs = self._nearest, self._specs
+        return changed
 
     def __getitem__(self, key: tuple[str, str]) -> FamilyFit:
         if key not in self._used:
@@ -61,7 +73,7 @@ class Fits(Mapping[tuple[str, str], FamilyFit]):
         return len(list(iter(self)))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (Fits, (self.spec, self.find, self.folder))
+        return (Fits, (self.spec, self.find, self.folder, self.origin))
 
     @property
     def used(self) -> Mapping[tuple[str, str], FamilyFit]:
@@ -71,15 +83,27 @@ class Fits(Mapping[tuple[str, str], FamilyFit]):
     def _found(self, key: tuple[str, str]) -> FamilyFit:
         if key in self._own:
             return self._own[key]
-        devices = _packaged(self.folder)[key]
-        near = min(devices, key=lambda name: distance(self.spec, self.find(name)))
+        if key not in self._nearest:
+            self._nearest[key] = self._read(key)
+        fit, spread = self._nearest[key]
+        return fit.widened(self.spec.known(spread)) if spread else fit
+
+    def _read(self, key: tuple[str, str]) -> tuple[FamilyFit, str]:
+        """Return the fit of the nearest device, and which spread its errors have here ("": own)."""
+        devices, origin = _packaged(self.folder)[key], self.origin
+        near = origin.name
+        if near not in devices:
+            near = min(devices, key=lambda name: distance(origin, self._spec(name)))
         fit = read_family_fit(fits_file(SetKey(near, *key), self.folder))
-        if near == self.spec.name:
-            return fit
-        alike = self.find(near).architecture == self.spec.architecture
-        return fit.widened(self.spec.known(
-            "model.sibling_spread" if alike else "model.borrowed_spread"
-        ))  # fmt: skip
+        if near == origin.name:
+            return fit, ""
+        alike = self._spec(near).architecture == origin.architecture
+        return fit, "model.sibling_spread" if alike else "model.borrowed_spread"
+
+    def _spec(self, name: str) -> Spec:
+        if name not in self._specs:
+            self._specs[name] = self.find(name)
+        return self._specs[name]
 
 
 @functools.cache

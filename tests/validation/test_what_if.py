@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,17 +15,20 @@ from hypothesis import strategies as st
 
 from hwmodels.cpu_rates import numbers_of
 from hwmodels.device_writer import write_device
-from hwmodels.devices import find_spec
+from hwmodels.devices import find_device, find_spec, with_fields
 from hwmodels.spec import Calibration
 from scalemodel.asking import sweep
 from simulator.errors import DoesNotFitError, InputError, UnknownNameError
 from simulator.run import METRICS
 from simulator.scenario import Scenario, Value
+from simulator.simulate import simulate
 from simulator.sweep_chunks import run_row
 from tests.hwmodels.machines import rates
 from validation import what_if
 from validation.predict import predict
 from validation.what_if import WhatIf, stamp_of
+from workloads.plans import Single
+from workloads.registry import find_workload
 
 BASE = Scenario(workload="mlp", on="amd-epyc-7742")
 BANDWIDTH = "on.memory.bandwidth_bytes_per_s"
@@ -198,3 +202,66 @@ def test_ten_thousand_points_of_a_what_if(workload, report_figure):
     assert len(frame) == 10_000
     assert (frame["reason"] == "").all()
     report_figure(f"10,000 what-if points of {workload}: {cpu_s:.2f} s of CPU (target 2 s)")
+
+
+# --- accelerators
+
+GPU = Scenario(workload="mlp", on="nvidia-a100-sxm-80gb")
+gpu_points = st.fixed_dictionaries(
+    {
+        "workload": st.sampled_from(["mlp", "lenet5"]),
+        "on": st.sampled_from(["nvidia-a100-sxm-80gb", "nvidia-l4", "amd-mi250x"]),
+        "workload.batch": st.integers(1, 300),
+        "workload.training": st.booleans(),
+        "workload.dtype": st.sampled_from(["float32", "bfloat16"]),
+        "steps": st.integers(1, 3),
+    },
+    optional={
+        "job.steps": st.integers(1, 9),
+        "on.model.launch_s": st.floats(0, 1e-4),
+        "on.power.idle_w": st.floats(10, 20),
+        BANDWIDTH: st.floats(1e11, 9e12),
+        "on.sms": st.integers(20, 200),
+    },
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(gpu_points, min_size=1, max_size=6))
+def test_accelerators_give_in_closed_form_what_events_give(changes):
+    scenarios = [GPU.changed(change) for change in changes]
+    for scenario, row in zip(scenarios, WhatIf().many(scenarios), strict=True):
+        expected = alone(scenario)
+        assert isinstance(row, Mapping)
+        assert list(row) == list(expected)
+        unknown = {name for name, value in expected.items() if value is None}
+        assert {name for name, value in row.items() if value is None} == unknown
+        known = {name: value for name, value in expected.items() if name not in unknown}
+        assert {n: row[n] for n in known} == pytest.approx(known, rel=1e-9, abs=1e-15)
+
+
+def test_points_in_a_dtype_that_an_accelerator_lacks_leave_the_others_as_they_are():
+    base = GPU.changed({"on": "nvidia-v100-sxm2-16gb"})
+    kinds = ("float16", "bfloat16", "float32")
+    asked = [base.changed({"workload.dtype": kind, "workload.batch": batch})
+             for kind in kinds for batch in (1, 64)]  # fmt: skip
+    rows = WhatIf().many(asked)
+    assert [isinstance(row, InputError) for row in rows] == [False, False, True, True, False, False]
+    assert all("does not compute on bfloat16" in str(row) for row in rows[2:4])
+    assert rows[0] == WhatIf().many(asked[:1])[0]
+
+
+def test_what_an_accelerator_was_borrowed_from_stays_while_its_fields_change():
+    base: Any = find_device("nvidia-h200-sxm-141gb")
+    like_another = {"memory.bandwidth_bytes_per_s": 2.039e12, "vector.float32_flop_per_s": 19.5e12}
+    changed: Any = with_fields(base, like_another)
+    for device in (base, changed):
+        predict_with(device)
+    assert {fit.device for fit in changed.fits.used.values()} == {
+        fit.device for fit in base.fits.used.values()
+    }
+    assert pickle.loads(pickle.dumps(changed)).fits.origin.name == base.name
+
+
+def predict_with(device):
+    return simulate(find_workload("mlp"), device, Single()).step_time_s
