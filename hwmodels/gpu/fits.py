@@ -17,6 +17,9 @@ from typing import NamedTuple
 from hwmodels.device_file import FindSpec, read_family_fit
 from hwmodels.spec import FamilyFit, Spec
 
+HALVES = ("float16", "bfloat16")
+"""Dtypes that matrix units multiply equally fast: of both counts what was measured nearer."""
+
 
 class SetKey(NamedTuple):
     """Identify a set of kernels: a device of the catalog, a family, a dtype."""
@@ -90,11 +93,14 @@ class Fits(Mapping[tuple[str, str], FamilyFit]):
 
     def _read(self, key: tuple[str, str]) -> tuple[FamilyFit, str]:
         """Return the fit of the nearest device, and which spread its errors have here ("": own)."""
-        devices, origin = _packaged(self.folder)[key], self.origin
-        near = origin.name
-        if near not in devices:
-            near = min(devices, key=lambda name: distance(origin, self._spec(name)))
-        fit = read_family_fit(fits_file(SetKey(near, *key), self.folder))
+        origin, stored = self.origin, _stored(key, self.folder)
+        if not stored:
+            raise KeyError(key)
+        nearest = [one for one in stored if one.device == origin.name] or stored
+        found = min(nearest, key=lambda one: (
+            distance(origin, self._spec(one.device)), one.dtype != key[1]))  # fmt: skip
+        near = found.device
+        fit = read_family_fit(fits_file(found, self.folder))
         if near == origin.name:
             return fit, ""
         alike = self._spec(near).architecture == origin.architecture
@@ -104,6 +110,15 @@ class Fits(Mapping[tuple[str, str], FamilyFit]):
         if name not in self._specs:
             self._specs[name] = self.find(name)
         return self._specs[name]
+
+
+def _stored(key: tuple[str, str], folder: Path) -> list[SetKey]:
+    """Return the packaged fits that may stand for a (family, dtype)."""
+    family, dtype = key
+    dtypes = HALVES if dtype in HALVES else (dtype,)
+    packaged = _packaged(folder)
+    return [SetKey(device, family, alike) for alike in dtypes
+            for device in packaged.get((family, alike), ())]  # fmt: skip
 
 
 @functools.cache

@@ -69,6 +69,19 @@ def test_a_dtype_without_a_fit_takes_the_one_of_its_width_else_only_the_numbers(
     assert fit_for(GEMM, "float32", {}).numbers == GEMM.start
 
 
+def test_of_the_two_halves_counts_what_was_measured_nearer(folder):
+    far = SetKey("nvidia-v100-sxm2-16gb", "gemm", "float16")
+    write_family_fit(fits_file(far, folder), fit(far.device, 9e-6))
+    for name, nearest in (
+        ("nvidia-h100-sxm-80gb", "nvidia-h100-sxm-80gb"),
+        ("nvidia-h200-sxm-141gb", "nvidia-h100-sxm-80gb"),
+        ("nvidia-v100-sxm2-32gb", "nvidia-v100-sxm2-16gb"),
+    ):
+        assert Fits(spec(name), find_spec, folder)["gemm", "float16"].device == nearest
+    with pytest.raises(KeyError):
+        Fits(spec("nvidia-h100-sxm-80gb"), find_spec, folder)["gemm", "int8"]
+
+
 def test_only_what_was_asked_for_is_read(folder):
     broken = fits_file(SetKey("nvidia-h100-sxm-80gb", "gemm", "float8"), folder)
     broken.write_text("data = ")
