@@ -30,15 +30,17 @@ def error_table(report: GpuReport) -> Table:
     """Return the errors of each family and dtype, by whom they are predicted."""
     columns = ["family", "dtype", "timings", "predicted by", *ERRORS, "judged on"]
     rows = [row for one in report.sets for row in _error_rows(one)]
-    title = f"{report.device}: {report.data}, {report.date}"
+    count = sum(one.timings for one in report.sets)
+    title = f"{report.device}: calibrated by {count} timings, {report.date}"
     return Table(columns, rows, title, [*report.notes, ""])
 
 
 def _error_rows(one: SetReport) -> list[list[Any]]:
-    after = "all fitted anew" if one.full else f"{one.prior}, moved by the timings"
+    known = f"numbers of {one.prior}"
+    after = "all fitted anew" if one.full else f"{known}, moved by the timings"
     ways = {
         "datasheet roofline": (one.datasheet, one.timings),
-        f"before: {one.prior}": (one.before, one.timings),
+        f"before: {known}": (one.before, one.timings),
         f"after: {after}": (one.after, one.left_out),
     }
     return [
@@ -61,10 +63,18 @@ def number_table(sets: Sequence[SetReport]) -> Table:
     """Return all fitted numbers, and whether the timings tell them."""
     rows = [[one.family, one.dtype, *_number(told), told.doc] for one in sets
             for told in one.numbers]  # fmt: skip
-    missing = [f"{one.family} in {one.dtype}: the timings do not tell {', '.join(names)}"
-               for one in sets
-               if (names := [told.name for told in one.numbers if not told.told])]  # fmt: skip
+    missing = [f"{one.family} in {one.dtype}, {remark}: {', '.join(names)}"
+               for one in sets for remark, names in _remarked(one).items()]  # fmt: skip
     return Table(["family", "dtype", *NUMBER, "meaning"], rows, notes=missing)
+
+
+def _remarked(one: SetReport) -> dict[str, list[str]]:
+    """Return the numbers that have a remark, by remark."""
+    found: dict[str, list[str]] = {}
+    for told in one.numbers:
+        if told.remark:
+            found.setdefault(told.remark, []).append(told.name)
+    return found
 
 
 def _number(told: Told) -> list[Any]:

@@ -7,6 +7,8 @@ device file whose families go before all packaged ones.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,20 +22,26 @@ from hwmodels.gpu.chip import Chip, chip_of
 from hwmodels.gpu.families import fit_for
 from hwmodels.gpu.family import Family
 from hwmodels.gpu.fits import Fits
+from hwmodels.gpu.kernels import KERNELS
 from hwmodels.relatives import completed
 from hwmodels.spec import Calibration, FamilyFit, Spec
 from simulator.errors import FileError, InputError, UnknownNameError
-from simulator.ops import FloatArray
+from simulator.ops import DIMS, KINDS, FloatArray, Graph
 from validation.calibrate import Say, check_name
 from validation.fit_gpu import FEWEST, FEWEST_FOR_ALL, Task, Timings, fit_family
-from validation.gpu_table import Limits, Timed, check, joined, read_kernels
+from validation.gpu_table import Limits, Table, Timed, check, joined, read_kernels
 from validation.machine_record import machine_record
+from validation.timings_file import op_of
 
 MOST = 1500
 """Timings of a set beyond which a random part is fitted, for the time that a fit takes."""
+NOBODY = "no relative"
 FOLDS = 5
 ENOUGH_LEFT_OUT = 150
-"""Kernels that are left out in turn, at least: their mean error is then known to a tenth of it."""
+"""Kernels that are left out in turn, at most: their mean error is then known to a tenth of it."""
+FEWEST_LEFT_OUT = 10
+MOST_FITS = 12
+"""Fits of a calibration with some kernels left out, for the time that each takes."""
 NOT_TOLD = 0.5
 """Standard deviation of a logarithm, of 1 before the timings, from which on a number counts as not
 told by them."""
@@ -164,12 +172,20 @@ def calibrate_gpu(
     table = read_kernels(Path(timings), find_spec(like).name, chip)
     for one in table.sets:
         check(table, one, _limits(known, one))
+    notes = (*table.notes, *_seen_before(table, known))
     evidence = Evidence(spec=spec, like=like, sets=[joined(one) for one in table.sets],
-                        data=f"timings of {table.path.name}", notes=table.notes)  # fmt: skip
+                        data=f"timings of {table.path.name}", notes=notes)  # fmt: skip
     try:
         return fit_device(evidence, say)
     except TooFewError as error:
         raise FileError(table.path, str(error)) from None
+
+
+def _seen_before(table: Table, spec: Spec) -> list[str]:
+    """Say where what was known before may have been fitted to timings of the same table."""
+    fits = {fit.data for one in table.sets for fit in [known_before(spec, one.family, one.dtype)]}
+    return [f"the error before may be too small: what was known was fitted to {data}"
+            for data in sorted(fits) if table.suite and f"suite {table.suite}" in data]  # fmt: skip
 
 
 def _limits(spec: Spec, one: Timed) -> Limits:
@@ -245,13 +261,32 @@ def fit_device(evidence: Evidence, say: Say = lambda text: None) -> GpuReport:
     reports, known = [], completed(spec, find_spec)
     for one in enough:
         say(f"fitting {len(one)} timings of {one.label}")
-        reports.append(_set_report(known, one, evidence.data))
+        reports.append(_set_report(known, one, evidence.data, MOST_FITS // len(enough)))
     calibration = _calibration(spec, reports)
     path = devices_folder() / f"{spec.name}.toml"
     write_device(path, spec.replaced(calibration=calibration), _base(spec, like))
-    notes = (*evidence.notes, *(f"{one}, left out: {needed}" for one in few))
+    notes = [*evidence.notes, *(f"{one}, left out: {needed}" for one in few)]
+    notes += [f"no op in {one.dtype} is predicted by {one.family.name}; what is: "
+              f"{', '.join(sorted(predicting(one.dtype)))}"
+              for one in enough if one.family.name not in predicting(one.dtype)]  # fmt: skip
     return GpuReport(device=spec.name, like=find_spec(like).name, path=path, sets=tuple(reports),
-                     date=calibration.date, data=calibration.data, notes=notes)  # fmt: skip
+                     date=calibration.date, data=calibration.data, notes=tuple(notes))  # fmt: skip
+
+
+@functools.cache
+def predicting(dtype: str) -> frozenset[str]:
+    """Return the families that ops in a dtype are predicted by.
+
+    >>> sorted(predicting("bfloat16") & {"gemm", "linear", "streaming"})
+    ['gemm', 'streaming']
+    """
+    found: set[str] = set()
+    for kind, batch in itertools.product(KINDS, (1, 2)):
+        dims = tuple(batch if name == "batch" else 2 for name in DIMS[kind])
+        graph = Graph.of([op_of(kind, kind, dtype, dims)])
+        kernels = KERNELS[kind](graph, np.array([0]))
+        found |= {kernel.family for kernel in kernels if kernel.times[0] > 0}
+    return frozenset(found)
 
 
 def _calibration(spec: Spec, reports: Sequence[SetReport]) -> Calibration:
@@ -299,13 +334,13 @@ def known_before(spec: Spec, family: Family, dtype: str) -> FamilyFit:
     return fit_for(family, dtype, Fits(spec.replaced(calibration=None), find_spec))
 
 
-def _set_report(spec: Spec, one: Timed, data: str) -> SetReport:
+def _set_report(spec: Spec, one: Timed, data: str, fits: int) -> SetReport:
     chip, prior = chip_of(spec), known_before(spec, one.family, one.dtype)
     used = _bounded(one.timings)
     full = len(used) >= FEWEST_FOR_ALL
     task = Task(family=one.family, chip=chip, dtype=one.dtype, prior=prior)
     fit = fit_family(task, used, f"{len(used)} {data}")
-    ratios = _left_out(task, used)
+    ratios = _left_out(task, used, fits)
     before = one.timings.time_s / one.family.parts(chip, one.dtype, prior, one.timings.sizes).time_s
     return SetReport(
         family=one.family.name,
@@ -313,7 +348,7 @@ def _set_report(spec: Spec, one: Timed, data: str) -> SetReport:
         timings=len(one),
         fitted=len(used),
         full=full,
-        prior=prior.device or "no relative",
+        prior=prior.device or NOBODY,
         datasheet=_errors(one.timings.time_s / _bound_s(chip, one)),
         before=_errors(before),
         after=None if ratios is None else _errors(ratios),
@@ -345,11 +380,16 @@ def _errors(ratios: FloatArray) -> Errors:
     return Errors(float(sizes.mean()), float(np.median(sizes)))
 
 
-def _left_out(task: Task, timings: Timings) -> FloatArray | None:
+def _left_out(task: Task, timings: Timings, fits: int) -> FloatArray | None:
     """Return measured over predicted of kernels, by fits without them.
 
-    None where so few would be left that nothing can be fitted. Of many timings not every part is
-    left out: each costs a fit.
+    None where so few would be left that nothing can be fitted. Of many timings, and of many sets,
+    not every part is left out: each costs a fit.
+
+    Parameters
+    ----------
+    task, timings : what is fitted to what
+    fits : how many are enough, if they leave out `FEWEST_LEFT_OUT` kernels
     """
     spare = len(timings) - FEWEST
     if spare < 1:
@@ -358,7 +398,7 @@ def _left_out(task: Task, timings: Timings) -> FloatArray | None:
     order = np.random.default_rng(1).permutation(len(timings))
     ratios: list[FloatArray] = []
     for part in np.array_split(order, folds):
-        if sum(map(len, ratios)) >= ENOUGH_LEFT_OUT:
+        if sum(map(len, ratios)) >= (FEWEST_LEFT_OUT if len(ratios) >= fits else ENOUGH_LEFT_OUT):
             break
         hidden = timings.at(part)
         fit = fit_family(task, timings.at(np.setdiff1d(order, part)))

@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,12 +21,13 @@ from hwmodels.devices import find_spec
 from hwmodels.gpu.chip import Chip
 from hwmodels.gpu.families import FAMILIES
 from hwmodels.gpu.family import Family
+from hwmodels.gpu.fits import SetKey
 from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.ops import DTYPES, KINDS, FloatArray
 from validation.cases import Case, read_table
 from validation.fit_gpu import Timings
-from validation.kernel_suite import sets_of
-from validation.suite import Row, Suite, find_suite, list_suites
+from validation.kernel_suite import key_of, sets_of
+from validation.suite import Row, Skip, Suite, find_suite, list_suites
 from validation.timings_file import KERNEL_KINDS, OPTIONAL_SIZES
 
 NEEDED = ("op", "dtype", "time_s")
@@ -74,20 +75,21 @@ class Table:
     ----------
     path : of the table
     sets : by family and dtype
-    time : the column of times
+    suite : that knows the table; "" where it has a row for each kernel
     notes : what became of rows that are not among them
     """
 
     path: Path
     sets: tuple[Timed, ...]
-    time: str = "time_s"
+    suite: str = ""
     notes: tuple[str, ...] = ()
 
     def wrong_time(self, one: Timed, place: int, problem: str) -> FileError:
         """Return the error that the time of a kernel of a set cannot be right."""
+        column = "of the time" if self.suite else "time_s"
         value = _shown(one.timings.time_s[place])
         return FileError(self.path, f"{value} is {problem}",
-                         f"{one.where(place)}, column {self.time}")  # fmt: skip
+                         f"{one.where(place)}, column {column}")  # fmt: skip
 
 
 # --- which table is it ---------------------------------------------------------------------------
@@ -330,6 +332,8 @@ def _number(text: str) -> float:
 
 # --- a table as a suite converts it --------------------------------------------------------------
 
+OTHER_KERNELS = "kernels that no family describes"
+
 _Rows: TypeAlias = Mapping[int, Row]
 """Rows of a table by their number in it."""
 
@@ -405,16 +409,27 @@ def _converted(path: Path, rows: _Rows) -> _Converted | None:
             if found is not None:
                 wrong = str(error).replace(found[0], f"row {numbers[int(found[1]) - 2]}")
             continue
-        kernels = tuple(case for case in made.cases if _is_kernel(case))
+        kernels = tuple(case for case in made.cases if _family_of(case) in FAMILIES)
         if kernels:
-            return _Converted(suite, rows, kernels, made.out_of_scope)
+            others = len(made.cases) - len(kernels)
+            reasons = dict(made.out_of_scope) | ({OTHER_KERNELS: others} if others else {})
+            return _Converted(suite, rows, kernels, reasons)
     if wrong:
         raise FileError(path, wrong)
     return None
 
 
-def _is_kernel(case: Case) -> bool:
-    return case.metric == "time_s" and case.text("workload") in FAMILIES
+def _family_of(case: Case) -> str:
+    """Return the family that a case names: the workload, or its phase with its kernel."""
+    name = case.text("workload")
+    if name not in FAMILIES:
+        name = f"{case.text('workload.phase')}_{case.text('workload.kernel')}"
+    return name if case.metric == "time_s" else ""
+
+
+def _key_of(case: Case) -> SetKey | Skip:
+    settings = {**case.settings, "workload": _family_of(case)}
+    return key_of(replace(case, settings=settings))
 
 
 def _of_suite(path: Path, rows: Sequence[Row], found: _Converted, device: str) -> Table:
@@ -422,7 +437,7 @@ def _of_suite(path: Path, rows: Sequence[Row], found: _Converted, device: str) -
     mine = [case for case in found.cases if names[case.text("on")] == device]
     if not mine:
         raise _nothing_of(path, device, _devices(rows) or set(names))
-    sets, skipped = sets_of(mine)
+    sets, skipped = sets_of(mine, _key_of)
     notes = [f"{count} rows left out: {why}" for why, count in found.out_of_scope.items()]
     reasons = Counter(skip.reason for skip in skipped.values())
     notes += [f"{count} kernels left out: {why}" for why, count in reasons.items()]
@@ -432,7 +447,7 @@ def _of_suite(path: Path, rows: Sequence[Row], found: _Converted, device: str) -
         return lambda place: found.row_of(mine[places[place]])
 
     made = tuple(Timed(one.family, one.key.dtype, one.timings, where(one.places)) for one in sets)
-    return Table(path, made, "of the time", tuple(notes))
+    return Table(path, made, found.suite.name, tuple(notes))
 
 
 # --- what times and sizes can be -----------------------------------------------------------------

@@ -12,7 +12,7 @@ from hwmodels.relatives import completed
 from hwmodels.spec import FamilyFit
 from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.ops import Graph
-from validation.calibrate_gpu import Fitted, calibrate_gpu, known_before, told_spreads
+from validation.calibrate_gpu import Fitted, calibrate_gpu, known_before, predicting, told_spreads
 from validation.fit_gpu import Task, Timings
 from validation.timings_file import op_of
 
@@ -221,6 +221,24 @@ def test_sets_that_are_too_small_are_left_out_with_a_note_where_another_is_large
     assert [one.dtype for one in report.sets] == ["float32"]
     [note] = report.notes
     assert "streaming in float16 has 3 timings, left out: at least 8" in note
+
+
+def test_a_family_that_nothing_is_predicted_by_is_named(home):
+    [unused] = sorted({"gemm", "linear"} - predicting("bfloat16"))
+    path = made_table(home / "t.csv", unused, "bfloat16", FamilyFit(
+        numbers=FAMILIES[unused].start), 8, batch=1)  # fmt: skip
+    assert any(f"no op in bfloat16 is predicted by {unused}; what is: " in note
+               for note in calibrate_gpu(path, A100).notes)  # fmt: skip
+
+
+def test_where_the_packaged_numbers_may_be_fitted_to_the_same_table_a_note_says_so(home):
+    head = "gpu,dtype,m,n,k,time_us,source,source_kind,licence"
+    rows = [f"a100_sxm,bf16,{2**i},4096,4096,{20 + i},somewhere,read,MIT" for i in range(8)]
+    path = home / "t.csv"
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    [note] = calibrate_gpu(path, A100).notes
+    assert "what was known was fitted to" in note
+    assert "suite gpu-gemm" in note
 
 
 # --- what is refused -----------------------------------------------------------------------------

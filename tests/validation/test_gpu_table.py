@@ -81,6 +81,18 @@ def test_a_table_that_a_suite_converts_is_known_by_its_columns(table):
     assert one.where(0) == "row 2"
 
 
+def test_kernels_of_attention_are_of_the_family_of_their_phase_and_library(table):
+    head = (
+        "gpu,phase,dtype,batch,isl,step,n_heads,n_kv_heads,head_dim,kernel,time_us,source,licence"
+    )
+    prefill = "a100_sxm,prefill,bf16,1,64,0,8,8,128,flash_attention,14,somewhere,MIT"
+    found = read(table(head, prefill, prefill.replace("flash_attention", "secret")))
+    [one] = found.sets
+    assert one.family.name == "prefill_flash_attention"
+    assert one.timings.sizes["q_len"].tolist() == [64.0]
+    assert found.notes == ("1 rows left out: kernels that no family describes",)
+
+
 def test_a_table_of_one_gpu_that_nobody_knows_is_taken_for_the_one_that_it_is_like(table):
     [one] = read(table(MEASURED, row_of("my-gpu"))).sets
     assert len(one) == 1
