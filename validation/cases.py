@@ -20,6 +20,7 @@ from pathlib import Path
 
 from simulator.errors import FileError, InputError
 from simulator.files import write_text
+from simulator.scenario import Scenario, Value
 
 FIXED = ("case_id", "suite", "group", "metric", "measured", "unit", "source", "licence")
 SCENARIO = ("workload", "on", "plan")
@@ -107,6 +108,36 @@ def setting(text: str) -> str | float:
     except ValueError:
         return text.strip()
     return number if math.isfinite(number) else text.strip()
+
+
+def setting_of(value: Value) -> str | float:
+    """Return the value of a scenario's parameter as a case holds it: all numbers alike.
+
+    >>> setting_of(8), setting_of(True), setting_of("adamw")
+    (8.0, 'true', 'adamw')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    return float(value) if isinstance(value, (int, float)) else str(value)
+
+
+def scenario_of(case: Case) -> Scenario:
+    """Return the scenario of a case, its parameters as `setting_of` was given them.
+
+    >>> case = Case(suite="mine", group="", settings={"workload": "mlp", "workload.batch": 8.0},
+    ...             metric="step_time_s", measured=1.0, unit="s", source="", licence="")
+    >>> scenario_of(case).under("workload")
+    {'batch': 8}
+    """
+    dotted = {name: _parameter(value) for name, value in case.settings.items() if "." in name}
+    return Scenario(workload=case.text("workload"), on=case.text("on"), plan=case.text("plan"),
+                    parameters=dotted)  # fmt: skip
+
+
+def _parameter(value: str | float) -> Value:
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    return value == "true" if value in ("true", "false") else value
 
 
 def join_repeats(cases: Iterable[Case]) -> tuple[Case, ...]:

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.errors import FileError, InputError
-from validation.cases import Case, join_repeats, read_cases, read_table, setting, write_cases
+from validation.cases import (
+    Case,
+    join_repeats,
+    read_cases,
+    read_table,
+    scenario_of,
+    setting,
+    setting_of,
+    write_cases,
+)
 
 
 def case(measured=1.0, source="a table", **settings):
@@ -126,3 +135,25 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path, monkeypatch):
         write_cases([case(2.0)], path)
     assert path.read_text() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["workload.batch", "workload.width", "workload.training", "plan.threads"]),
+        st.booleans() | st.integers(1, 10**6) | st.floats(1e-9, 1e9) | st.just("adamw"),
+        max_size=4,
+    )
+)
+def test_a_case_leads_back_to_its_scenario(parameters):
+    settings = {name: setting_of(value) for name, value in parameters.items()}
+    scenario = scenario_of(case(on="this-machine", plan="threads", **settings))
+    assert (scenario.workload, scenario.on, scenario.plan) == (
+        "boosting", "this-machine", "threads",
+    )  # fmt: skip
+    assert dict(scenario.parameters) == parameters
+
+
+def test_sizes_and_flags_of_a_scenario_are_whole_numbers_and_truth_again():
+    one = case(on="this-machine", plan="threads",
+               **{"workload.batch": 8.0, "workload.training": "true"})  # fmt: skip
+    assert [type(value) for value in scenario_of(one).parameters.values()] == [int, bool]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from simulator.errors import InputError
+from validation.cases import scenario_of
 from validation.compare import compare
 from validation.convert import main
 from validation.predict import predict as predict_scenario
@@ -23,7 +24,7 @@ from validation.suites.gpu_model.splits import (
     scales,
     without_network,
 )
-from validation.suites.gpu_model.steps import predicted_step, scenario_of
+from validation.suites.gpu_model.steps import predicted_step
 from validation.suites.gpu_model.suite import SUITE, predict
 
 RAW = Path("../shared/measured/gpu_e2e_llm_neusight.csv")

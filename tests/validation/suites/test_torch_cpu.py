@@ -7,12 +7,13 @@ import pytest
 pytest.importorskip("torch")
 
 from validation import torch_measure
+from validation.cases import scenario_of
 from validation.compare import compare
 from validation.machine_record import machine_record
 from validation.measure import Measurement
 from validation.suites.torch_cpu import suite as torch_cpu
 from validation.suites.torch_cpu.baselines import BASELINES, op_features
-from validation.suites.torch_cpu.suite import SUITE, scenario_of
+from validation.suites.torch_cpu.suite import SUITE
 from validation.suites.torch_cpu.workloads import SUBJECTS, Subject
 from workloads.registry import find_workload
 

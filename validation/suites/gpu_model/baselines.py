@@ -9,12 +9,11 @@ import numpy as np
 from hwmodels.gpu.chip import Chip, chip_of
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import DTYPES, Graph
-from validation.cases import Case
+from validation.cases import Case, scenario_of
 from validation.kernel_suite import spec_of
 from validation.predict import workload_of
 from validation.suite import Answer, Calibration, Predict, Prediction, Skip, find_suite
 from validation.suites.gpu_model.convert import SUITE
-from validation.suites.gpu_model.steps import scenario_of
 
 
 def roofline(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from simulator.protocols import Calibrated
-from simulator.scenario import Scenario, Value
-from validation.cases import Case
+from validation.cases import Case, scenario_of
 from validation.predict import bind
 from validation.suite import Prediction
 
@@ -24,16 +23,3 @@ def predicted_step(case: Case) -> Prediction:
     if ratio is None:
         return Prediction(time_s)
     return Prediction(time_s, time_s * ratio[0], time_s * ratio[1])
-
-
-def scenario_of(case: Case) -> Scenario:
-    """Return the scenario of a case."""
-    dotted = {name: _value(value) for name, value in case.settings.items() if "." in name}
-    return Scenario(workload=case.text("workload"), on=case.text("on"), plan=case.text("plan"),
-                    parameters=dotted)  # fmt: skip
-
-
-def _value(value: str | float) -> Value:
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
-    return value == "true" if value in ("true", "false") else value

@@ -10,10 +10,11 @@ import numpy as np
 from hwmodels.cpu import Cpu
 from hwmodels.roofline import roofline_s
 from hwmodels.this_machine import this_machine
-from simulator.errors import UnknownNameError
+from simulator.errors import InputError
 from simulator.ops import DTYPES, PHASES, FloatArray, Graph
 from simulator.workload import Workload
-from validation.cases import Case
+from validation.cases import Case, scenario_of
+from validation.predict import workload_of
 from validation.suite import Answer, Calibration, Predict, Prediction, Skip
 
 BOOSTING_S = 40.0
@@ -39,9 +40,6 @@ def by_step_time(step_s: StepTime, most_threads: int = 2) -> Predict:
 
 
 def _answer(case: Case, step_s: StepTime, most_threads: int) -> Answer:
-    from validation.predict import workload_of
-    from validation.suites.torch_cpu.suite import scenario_of
-
     threads = int(case.number("plan.threads"))
     if threads > most_threads:
         return Skip(f"is made for at most {most_threads} threads")
@@ -60,7 +58,7 @@ def calibrated_roofline_s(workload: Workload, threads: int) -> float:
     """Return the time of a step by one measured peak and one measured bandwidth, seconds."""
     device = this_machine()
     if not isinstance(device, Cpu):
-        raise UnknownNameError("calibrated machine", device.name, [])
+        raise InputError(f"'{device.name}' is no CPU: it has no measured peak and bandwidth")
     rates = device.rates
     peak = max(r.rate_per_s for (name, dtype), r in rates.families.items()
                if name in ("gemm", "addmm", "mm") and dtype == "float32")  # fmt: skip

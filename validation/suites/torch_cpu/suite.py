@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from hwmodels.this_machine import NAME as THIS_MACHINE
-from simulator.run import Run
-from simulator.scenario import Scenario, Value
-from validation.cases import Case
+from validation.cases import Case, scenario_of, setting_of
 from validation.predict import predict
 from validation.suite import Answer, Calibration, Prediction, Skip, Suite
 from validation.suites.torch_cpu.baselines import BASELINES
@@ -61,7 +59,7 @@ def _case(subject: Subject, threads: int, metric: str, measured: float, source: 
         group=subject.family,
         settings={
             "workload": subject.name,
-            **{f"workload.{name}": _plain(value) for name, value in subject.parameters.items()},
+            **{f"workload.{name}": setting_of(value) for name, value in subject.parameters.items()},
             "on": THIS_MACHINE,
             "plan": "threads",
             "plan.threads": float(threads),
@@ -72,29 +70,6 @@ def _case(subject: Subject, threads: int, metric: str, measured: float, source: 
         source=source,
         licence="own",
     )
-
-
-def _plain(value: object) -> str | float:
-    """Return a parameter as a case file keeps it."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def scenario_of(case: Case, threads: int | None = None) -> Scenario:
-    """Return the scenario of a case, on other threads where told so."""
-    given = {name: _value(value) for name, value in case.settings.items()}
-    dotted = {name: value for name, value in given.items() if "." in name}
-    if threads is not None:
-        dotted["plan.threads"] = threads
-    return Scenario(workload=case.text("workload"), on=case.text("on"), plan=case.text("plan"),
-                    parameters=dotted)  # fmt: skip
-
-
-def _value(value: str | float) -> Value:
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
-    return value == "true" if value in ("true", "false") else value
 
 
 def predicted(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:
@@ -108,12 +83,8 @@ def _predicted(case: Case) -> Answer:
         low, high = run.interval or (None, None)
         return Prediction(run.step_time_s, low, high)
     if case.metric == "speedup":
-        return Prediction(_speedup(run))
+        return Prediction(run.speedup)
     return Skip(f"metric {case.metric} is not predicted")
-
-
-def _speedup(run: Run) -> float:
-    return run.speedup
 
 
 def groups(case: Case) -> Sequence[str]:
