@@ -124,9 +124,13 @@ def setting_of(value: Value) -> str | float:
 def scenario_of(case: Case) -> Scenario:
     """Return the scenario of a case, its parameters as `setting_of` was given them.
 
-    >>> case = Case(suite="mine", group="", settings={"workload": "mlp", "workload.batch": 8.0},
-    ...             metric="step_time_s", measured=1.0, unit="s", source="", licence="")
-    >>> scenario_of(case).under("workload")
+    Raises
+    ------
+    InputError : a case without workload, on or plan
+
+    >>> settings = {"workload": "mlp", "workload.batch": 8.0, "on": "laptop", "plan": "single"}
+    >>> scenario_of(Case(suite="mine", group="", settings=settings, metric="step_time_s",
+    ...                  measured=1.0, unit="s", source="", licence="")).under("workload")
     {'batch': 8}
     """
     dotted = {name: _parameter(value) for name, value in case.settings.items() if "." in name}
