@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from hwmodels.devices import find_spec
-from hwmodels.gpu.chip import Chip, chip_of
+from hwmodels.gpu.chip import chip_of
 from hwmodels.gpu.families import FAMILIES, fit_for
 from hwmodels.gpu.family import Family, Sizes
 from hwmodels.gpu.fits import Fits, SetKey, distance
 from hwmodels.relatives import completed
 from hwmodels.spec import FamilyFit, Spec
 from simulator.errors import InputError, UnknownNameError
-from simulator.ops import FloatArray
+from simulator.ops import FloatArray, IntArray
 from validation.cases import Case
 from validation.fit_gpu import FEWEST_FOR_ALL, Task, Timings, fit_family
 from validation.suite import Answer, Calibration, Prediction, Skip
@@ -169,39 +169,45 @@ def fit_set(one: KernelSet, data: str, prior: FamilyFit | None = None) -> Family
     return fit_family(task, one.timings, f"{len(one.time_s)} kernels: {data}")
 
 
+def nearest(key: SetKey, fitted: Mapping[SetKey, FamilyFit]) -> FamilyFit | None:
+    """Return the fit of the same kernels on the nearest other device; None where there is none."""
+    same = [one for one in fitted if one[1:] == key[1:] and one.device != key.device]
+    if not same:
+        return None
+    spec = spec_of(key.device)
+    return fitted[min(same, key=lambda other: distance(spec, spec_of(other.device)))]
+
+
 def transfer_remarks(
     sets: Sequence[KernelSet], fitted: Mapping[SetKey, FamilyFit]
 ) -> Iterable[str]:
     """Say how well each device is predicted as if it had not been measured, or by a few timings."""
     for one in sets:
-        others = {key: fit for key, fit in fitted.items()
-                  if key[1:] == one.key[1:] and key.device != one.key.device}  # fmt: skip
-        if not others or one.key not in fitted:
-            continue
-        near = min(others, key=lambda key: _apart(one.key.device, key.device))
-        chip, family = chip_of(spec_of(one.key.device)), one.family
-        unseen = _errors(one, chip, others[near])
-        few = _fit_few(one, chip, others[near])
-        after = _errors(one, chip, few)
-        yield (
-            f"{one.key.device}, {family.name} in {one.key.dtype}, as if known by its datasheet "
-            f"only (numbers of {near.device}): MAPE {unseen[0]:.1f} %, median {unseen[1]:.1f} %; "
-            f"known by {FEW} timings: MAPE {after[0]:.1f} %, median {after[1]:.1f} %."
-        )
+        near = nearest(one.key, fitted)
+        if near is not None and one.key in fitted:
+            yield transfer_remark(one, near)
 
 
-def _apart(one: str, other: str) -> tuple[float, ...]:
-    return distance(spec_of(one), spec_of(other))
+def transfer_remark(one: KernelSet, near: FamilyFit) -> str:
+    """Say how well a set is predicted by another device's fit, alone and moved by a few timings.
+
+    The few timings do not count among those that are then predicted.
+    """
+    order = np.random.default_rng(0).permutation(len(one.time_s))
+    text = (f"{one.key.device}, {one.key.family} in {one.key.dtype}, as if known by its datasheet "
+            f"only (numbers of {near.device}): {_errors(one, near, order)}")  # fmt: skip
+    rest = order[FEW:]
+    if len(rest) < FEW:
+        return f"{text}."
+    some = one.timings.at(order[:FEW])
+    few = fit_set(KernelSet(one.key, (), some.sizes, some.time_s), "", near)
+    return f"{text}; known by {FEW} timings, the others: {_errors(one, few, rest)}."
 
 
-def _fit_few(one: KernelSet, chip: Chip, prior: FamilyFit) -> FamilyFit:
-    chosen = np.random.default_rng(0).permutation(len(one.time_s))[:FEW]
-    task = Task(family=one.family, chip=chip, dtype=one.key.dtype, prior=prior)
-    return fit_family(task, one.timings.at(chosen))
-
-
-def _errors(one: KernelSet, chip: Chip, fit: FamilyFit) -> tuple[float, float]:
-    """Return mean and median error of a set, percent."""
-    predicted = one.family.parts(chip, one.key.dtype, fit, one.sizes).time_s
-    sizes = 100 * np.abs(predicted / one.time_s - 1)
-    return float(sizes.mean()), float(np.median(sizes))
+def _errors(one: KernelSet, fit: FamilyFit, places: IntArray) -> str:
+    """Return mean and median error of some kernels of a set as text."""
+    some = one.timings.at(places)
+    chip = chip_of(spec_of(one.key.device))
+    predicted = one.family.parts(chip, one.key.dtype, fit, some.sizes).time_s
+    sizes = 100 * np.abs(predicted / some.time_s - 1)
+    return f"MAPE {sizes.mean():.1f} %, median {np.median(sizes):.1f} %"

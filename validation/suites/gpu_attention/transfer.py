@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
-from hwmodels.gpu.chip import chip_of
-from hwmodels.gpu.fits import SetKey, distance
+from hwmodels.gpu.fits import SetKey
 from hwmodels.spec import FamilyFit
-from simulator.ops import IntArray
 from validation.fit_gpu import FEWEST, FEWEST_FOR_ALL
-from validation.kernel_suite import FEW, KernelSet, fit_set, spec_of
+from validation.kernel_suite import KernelSet, fit_set, nearest, transfer_remark
 
 DATA = "suite gpu-attention (aiconfigurator 0.12.0, sglang)"
 
@@ -42,15 +38,6 @@ def fit_sets(sets: Sequence[KernelSet], known: Fitted | None = None) -> Fitted:
     return fitted
 
 
-def nearest(key: SetKey, fitted: Fitted) -> FamilyFit | None:
-    """Return the fit of the same kernel on the nearest other device; None where there is none."""
-    same = [one for one in fitted if one[1:] == key[1:] and one.device != key.device]
-    if not same:
-        return None
-    spec = spec_of(key.device)
-    return fitted[min(same, key=lambda other: distance(spec, spec_of(other.device)))]
-
-
 def remarks(sets: Sequence[KernelSet], fitted: Fitted) -> Iterator[str]:
     """Say how well each device is predicted by its datasheet, and by a few timings."""
     alone = {one.key: fitted[one.key] for one in sets if len(one.time_s) >= FEWEST_FOR_ALL}
@@ -62,30 +49,7 @@ def remarks(sets: Sequence[KernelSet], fitted: Fitted) -> Iterator[str]:
             if near is None:
                 unknown.add(one.key.family)
             else:
-                yield _remark(one, near)
+                yield transfer_remark(one, near)
     if unknown:
         yield (f"Measured on one device only, so that nobody can tell how well they are predicted "
                f"on another: {', '.join(sorted(unknown))}.")  # fmt: skip
-
-
-def _remark(one: KernelSet, near: FamilyFit) -> str:
-    everywhere = np.arange(len(one.time_s))
-    order = np.random.default_rng(0).permutation(everywhere)
-    text = (f"{one.key.device}, {one.key.family} in {one.key.dtype}, as if known by its datasheet "
-            f"only (numbers of {near.device}): {_errors(one, near, everywhere)}")  # fmt: skip
-    rest = order[FEW:]
-    if len(rest) < FEW:
-        return f"{text}."
-    few = KernelSet(one.key, (), one.timings.at(order[:FEW]).sizes, one.time_s[order[:FEW]])
-    return f"{text}; known by {FEW} timings, the others: " + (
-        f"{_errors(one, fit_set(few, DATA, near), rest)}."
-    )
-
-
-def _errors(one: KernelSet, fit: FamilyFit, places: IntArray) -> str:
-    """Return mean and median error of some kernels of a set as text."""
-    some = one.timings.at(places)
-    chip = chip_of(spec_of(one.key.device))
-    predicted = one.family.parts(chip, one.key.dtype, fit, some.sizes).time_s
-    sizes = 100 * np.abs(predicted / some.time_s - 1)
-    return f"MAPE {sizes.mean():.1f} %, median {np.median(sizes):.1f} %"
