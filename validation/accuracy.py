@@ -91,7 +91,7 @@ def section(report: Report) -> str:
 def _rows(
     figures: Mapping[str, Any], groups: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    parts = {"all": figures} | (groups if len(groups) > 1 else {})
+    parts = {"all": figures, **(groups if len(groups) > 1 else {})}
     for group, part in parts.items():
         yield group, "**scalemodel**", part
         for name, other in part["baselines"].items():

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from hwmodels.gpu.fits import Fits, SetKey
 from hwmodels.gpu.gemm import GEMM
 from hwmodels.spec import FamilyFit
 from validation import kernel_suite
 from validation.cases import Case
 from validation.kernel_baselines import RULES, baseline
-from validation.kernel_suite import SetKey, fit, held_out, key_of, predict, predict_by, sets_of
+from validation.kernel_suite import fit, held_out, key_of, predict, predict_by, sets_of
 from validation.suite import Prediction, Skip
 
 H100 = "nvidia-h100-sxm-80gb"
@@ -60,13 +61,16 @@ def test_whole_groups_are_held_out_about_one_in_five():
         assert len({held_out(case(m=m, k=k), group) for m in (1, 7, 512)}) == 1
 
 
+def assumed(key):
+    return {("gemm", "bfloat16"): FamilyFit(numbers=GEMM.start)}
+
+
 def products(on, slower, seed):
     """Return cases that the form makes, on a device that is so much slower than assumed."""
     rng, found = np.random.default_rng(seed), []
     for _ in range(160):
         m, n, k = (int(2 ** rng.integers(4, 13)) for _ in range(3))
-        known = FamilyFit(numbers=GEMM.start)
-        (answer,) = predict_by([case(m, n, k, on)], lambda _, f=known: {("gemm", "bfloat16"): f})
+        (answer,) = predict_by([case(m, n, k, on)], assumed)
         assert isinstance(answer, Prediction)
         found.append(case(m, n, k, on, measured=answer.value * slower))
     return list({one.case_id: one for one in found}.values())
@@ -111,7 +115,7 @@ def test_baselines_see_only_rows_that_were_fitted(name, cases, monkeypatch):
 def test_the_packaged_fits_are_those_that_predictions_use():
     (answer,) = predict([case(m=4096, n=4096, k=4096)], {})
     assert isinstance(answer, Prediction)
-    fits = kernel_suite.Fits(kernel_suite.spec_of(H100), kernel_suite.spec_of)
+    fits = Fits(kernel_suite.spec_of(H100), kernel_suite.spec_of)
     low, high = fits["gemm", "bfloat16"].error_ratio or (1, 1)
     assert answer.low == pytest.approx(low * answer.value)
     assert answer.high == pytest.approx(high * answer.value)

@@ -1,6 +1,8 @@
 """A chip with round numbers, for tests to compute by hand."""
 
+from hwmodels.devices import find_device
 from hwmodels.gpu.chip import Chip
+from hwmodels.gpu.device import Gpu
 
 
 def chip(**changes):
@@ -12,3 +14,10 @@ def chip(**changes):
                   "sparse bfloat16": 200e12},
     }  # fmt: skip
     return Chip(**{**values, **changes})
+
+
+def gpu(name):
+    """Return an accelerator of the catalog, or of a file."""
+    device = find_device(name)
+    assert isinstance(device, Gpu)
+    return device

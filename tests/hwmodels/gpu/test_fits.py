@@ -5,12 +5,13 @@ import math
 import pytest
 
 from hwmodels.device_writer import write_device, write_family_fit
-from hwmodels.devices import find_device, find_spec
+from hwmodels.devices import find_spec
 from hwmodels.gpu.families import FAMILIES, fit_for
 from hwmodels.gpu.fits import Fits, SetKey, distance, fits_file
 from hwmodels.relatives import completed
 from hwmodels.spec import Calibration, FamilyFit
 from simulator.errors import FileError
+from tests.hwmodels.gpu.chips import gpu
 
 GEMM = FAMILIES["gemm"]
 
@@ -112,7 +113,7 @@ def test_the_calibration_of_a_users_device_goes_first(tmp_path, monkeypatch):
                       families={("gemm", "bfloat16"): fit("mine", 7e-6)})  # fmt: skip
     path = tmp_path / "mine.toml"
     write_device(path, base.replaced(name="mine", calibration=own), like=base)
-    found = find_device(path).fits["gemm", "bfloat16"]
+    found = gpu(path).fits["gemm", "bfloat16"]
     assert found.numbers["floor_s"] == 7e-6
     assert found.device == "mine"
 
