@@ -1,0 +1,31 @@
+"""The share of its peak that a card's power sustains comes from the catalog alone."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hwmodels.devices import find_spec
+from hwmodels.gpu.chip import chip_of
+from hwmodels.gpu.power_limit import joule_per_flop, sustained_share
+
+ROWS = tomllib.loads(Path("hwmodels/catalog/float32_power.toml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("architecture", ROWS)
+def test_each_number_is_power_over_peak_of_the_card_that_it_names(architecture):
+    spec = find_spec(ROWS[architecture]["device"])
+    ratio = spec.known("power.tdp_w") / spec.known("vector.float32_flop_per_s")
+    assert spec.architecture == architecture
+    assert joule_per_flop()[architecture] == pytest.approx(ratio, rel=1e-3)
+    assert sustained_share(spec) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_small_cards_sustain_less_than_their_peak():
+    for name in ("nvidia-t4", "nvidia-l4", "nvidia-tesla-p4"):
+        assert 0.3 < sustained_share(find_spec(name)) < 0.8
+        assert chip_of(find_spec(name)).sustained_share == sustained_share(find_spec(name))
+
+
+def test_where_nothing_is_known_the_peak_counts():
+    assert sustained_share(find_spec("nvidia-a100-sxm-80gb")) == 1.0
