@@ -84,7 +84,7 @@ def test_more_arithmetic_or_bandwidth_is_never_slower(m, n, k, resource, factor)
 @given(SIZE, SIZE, SIZE, st.integers(2, 8))
 def test_a_batch_is_no_slower_than_its_products_one_by_one(m, n, k, batch):
     # Parts of a split product cannot always be dealt to the multiprocessors as evenly.
-    assert time_s(m, n, k, batch)[0] <= batch * time_s(m, n, k)[0] * 1.1
+    assert time_s(m, n, k, batch)[0] <= batch * time_s(m, n, k)[0] * 1.5
 
 
 def test_many_products_at_once_take_what_each_takes_alone():
