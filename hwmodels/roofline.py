@@ -13,6 +13,7 @@ import numpy as np
 
 from hwmodels.cores import cores_of
 from hwmodels.cpu_rates import flops_per_cycle
+from hwmodels.gpu.chip import chip_of
 from hwmodels.spec import Spec, spec_of
 from simulator.ops import DTYPES, FloatArray, Graph
 from simulator.protocols import Device
@@ -38,20 +39,47 @@ def roofline_s(graph: Graph, device: Device, threads: int) -> FloatArray:
     array([0.04166667])
     """
     spec = spec_of(device)
-    peak = np.array([peak_flop_per_s(spec, dtype, threads) for dtype in DTYPES])
-    compute = graph.flops / peak[graph.dtype]
+    compute = np.zeros(len(graph))
+    for code in np.unique(graph.dtype[graph.flops > 0]).tolist():
+        own = graph.dtype == code
+        compute[own] = graph.flops[own] / peak_flop_per_s(spec, DTYPES[code], threads)
     memory = graph.bytes_moved / bandwidth_bytes_per_s(spec, threads)
     longer: FloatArray = np.maximum(compute, memory)
     return longer
 
 
+def peaks_of(graph: Graph, device: Device, threads: int) -> dict[str, float]:
+    """Return the peaks (FLOP/s) of the dtypes that a graph computes on, most arithmetic first.
+
+    An accelerator that has matrix units in one of them shows the peak of its ordinary units too.
+
+    Parameters
+    ----------
+    graph, device, threads : as of `roofline_s`, with the same errors
+    """
+    spec = spec_of(device)
+    flops = np.bincount(graph.dtype, graph.flops, len(DTYPES))
+    most_first = sorted(np.flatnonzero(flops).tolist(), key=lambda code: -flops[code])
+    names = [DTYPES[code] for code in most_first]
+    peaks = {name: peak_flop_per_s(spec, name, threads) for name in names}
+    if spec.kind == "gpu":
+        ordinary = chip_of(spec).vector_flop_per_s
+        if ordinary not in peaks.values():
+            peaks["float32, ordinary units"] = ordinary
+    return peaks
+
+
 def peak_flop_per_s(spec: Spec, dtype: str, threads: int) -> float:
     """Return the peak of so many threads on one dtype: cores x clock x operations per cycle.
+
+    Of an accelerator it is that of the datasheet, by matrix units where it has them.
 
     >>> from hwmodels.devices import find_spec
     >>> peak_flop_per_s(find_spec("rpi4-bcm2711"), "float32", threads=4) / 1e9
     48.0
     """
+    if spec.kind == "gpu":
+        return chip_of(spec).peak_flop_per_s(dtype)
     cores = cores_of(spec)
     team: Sequence[int] = [cores.check(threads, spec.name)]
     clock = spec.known("clock.boost_hz") * float(cores.clock(np.array(team))[0])
@@ -65,6 +93,8 @@ def bandwidth_bytes_per_s(spec: Spec, threads: int) -> float:
     >>> bandwidth_bytes_per_s(find_spec("aws-r4-16xlarge"), threads=17) / 1e9
     153.6
     """
+    if spec.kind == "gpu":
+        return spec.known("memory.bandwidth_bytes_per_s")
     cores = cores_of(spec)
     sockets = int(cores.sockets_of(np.array([cores.check(threads, spec.name)]))[0])
     return sockets * spec.known("memory.bandwidth_bytes_per_s")

@@ -47,6 +47,35 @@ class Span:
         return self.end_s - self.start_s
 
 
+LOCAL_KINDS = ("compute", "sleep")
+"""Kinds of spans in which a rank does not communicate."""
+Lane: TypeAlias = tuple[int, bool, int]
+"""Rank, whether it communicates, and a number: streams of one rank that overlap."""
+
+
+def in_lanes(spans: Iterable[Span]) -> list[tuple[Span, Lane]]:
+    """Return each span with its lane, by rank and start; no two in a lane overlap.
+
+    >>> spans = [Span(0.0, 2.0, 0, "compute", "a"), Span(1.0, 3.0, 0, "compute", "b")]
+    >>> [lane for _, lane in in_lanes(spans)]
+    [(0, False, 0), (0, False, 1)]
+    """
+    ends: dict[tuple[int, bool], list[float]] = {}
+    placed: list[tuple[Span, Lane]] = []
+    for span in sorted(spans, key=_order):
+        kind = (span.rank, span.kind not in LOCAL_KINDS)
+        busy_until = ends.setdefault(kind, [])
+        free = (i for i, end_s in enumerate(busy_until) if end_s <= span.start_s)
+        number = next(free, len(busy_until))
+        busy_until[number : number + 1] = [span.end_s]
+        placed.append((span, (*kind, number)))
+    return placed
+
+
+def _order(span: Span) -> tuple[int, float, float, str, str]:
+    return (span.rank, span.start_s, -span.end_s, span.kind, span.name)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Timeline:
     """Hold n spans as columns, in the order in which they ended.

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from simulator.files import write_text
-from simulator.timeline import Span, Timeline
+from simulator.timeline import Timeline, in_lanes
 
 PICOSECONDS = 1e12
-LOCAL_KINDS = ("compute", "sleep")
 
 
 def chrome_trace(
@@ -61,7 +60,7 @@ def _events(
     devices: Sequence[int] | Mapping[int, int] | None,
     names: Mapping[int, str] | None,
 ) -> Iterator[dict[str, Any]]:
-    placed = _lanes(sorted(timeline, key=_order))
+    placed = in_lanes(timeline)
     pids = {s.rank: s.rank if devices is None else int(devices[s.rank]) for s, _ in placed}
     for pid in sorted(set(pids.values())):
         name = (names or {}).get(pid, f"device {pid}")
@@ -77,24 +76,6 @@ def _events(
                "tid": tids[lane], "ts": start / 1e6, "dur": (end - start) / 1e6}  # fmt: skip
 
 
-def _order(span: Span) -> tuple[int, float, float, str, str]:
-    return (span.rank, span.start_s, -span.end_s, span.kind, span.name)
-
-
 def _label(rank: int, communicates: bool, number: int) -> str:
     label = f"rank {rank} {'communicates' if communicates else 'computes'}"
     return f"{label} ({number + 1})" if number else label
-
-
-def _lanes(ordered: Sequence[Span]) -> list[tuple[Span, tuple[int, bool, int]]]:
-    """Return for each span its lane: (rank, communicates, number); no two in a lane overlap."""
-    ends: dict[tuple[int, bool], list[float]] = {}
-    placed = []
-    for span in ordered:
-        kind = (span.rank, span.kind not in LOCAL_KINDS)
-        busy_until = ends.setdefault(kind, [])
-        free = (i for i, end_s in enumerate(busy_until) if end_s <= span.start_s)
-        number = next(free, len(busy_until))
-        busy_until[number : number + 1] = [span.end_s]
-        placed.append((span, (*kind, number)))
-    return placed

@@ -12,7 +12,7 @@ from typer import Argument, Option, Typer
 
 from scalemodel.console import say
 from scalemodel.options import Asked, command
-from simulator.errors import FileError, InputError
+from simulator.errors import FileError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,21 +89,19 @@ def karp_flatt(times: Times, out: Out = Path("karp-flatt.png"), title: Title = N
 
 def roofline(asked: Asked, out: Out = Path("roofline.png"), title: Title = None) -> None:
     """Draw the ops of a workload below the roof of a device."""
-    from hwmodels.roofline import bandwidth_bytes_per_s, peak_flop_per_s
-    from hwmodels.spec import Spec
+    from hwmodels.roofline import bandwidth_bytes_per_s, peaks_of
+    from hwmodels.spec import spec_of
     from scalemodel.commands.predict import predicted
     from scalemodel.plots.roofline import Roof, plot_roofline
 
     scenario, run = predicted(asked, asked.study())
     device, threads = run.machine.devices[0], run.placement.threads[0]
-    spec = getattr(device, "spec", None)
-    if not isinstance(spec, Spec):
-        raise InputError(f"device '{device.name}' has no datasheet to draw a roof from")
-    dtype = str(run.workload.parameters.get("dtype", "float32"))
-    roof = Roof(peak_flop_per_s(spec, dtype, threads), bandwidth_bytes_per_s(spec, threads))
-    times = device.times_s(run.workload.graph, threads)
-    named = title or f"{scenario.workload} on {scenario.on}, {threads} thread{'s' * (threads > 1)}"
-    _save(plot_roofline(run.workload.graph, times, roof, named), out)
+    graph = run.workload.graph
+    (name, peak), *others = peaks_of(graph, device, threads).items()
+    roof = Roof(peak, bandwidth_bytes_per_s(spec_of(device), threads), name, dict(others))
+    team = f", {threads} thread{'s' * (threads > 1)}" if device.max_threads > 1 else ""
+    named = title or f"{scenario.workload} on {scenario.on}{team}"
+    _save(plot_roofline(graph, device.times_s(graph, threads), roof, named), out)
 
 
 def timeline(asked: Asked, out: Out = Path("timeline.png"), title: Title = None) -> None:

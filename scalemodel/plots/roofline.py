@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,10 +30,14 @@ class Roof:
     ----------
     peak_flop_per_s : arithmetic, FLOP/s
     bandwidth_bytes_per_s : memory, B/s
+    name : of the peak, such as a dtype
+    others : further peaks by name, FLOP/s
     """
 
     peak_flop_per_s: float
     bandwidth_bytes_per_s: float
+    name: str = ""
+    others: Mapping[str, float] = field(default_factory=dict)
 
 
 def plot_roofline(graph: Graph, times_s: FloatArray, roof: Roof, title: str = "Roofline") -> Figure:
@@ -64,7 +69,7 @@ def plot_roofline(graph: Graph, times_s: FloatArray, roof: Roof, title: str = "R
         _ops(axes, graph.kind[shown], intensity, rate, share)
         axes.set_xscale("log")
         axes.set_yscale("log")
-        peak = roof.peak_flop_per_s
+        peak = max(roof.peak_flop_per_s, *roof.others.values(), 0.0)
         axes.set_ylim(min(rate.min(), peak / 30) / 2, max(rate.max(), peak) * 2)
         axes.set_xlabel("arithmetic intensity, FLOP per byte moved")
         axes.set_ylabel("attained rate, FLOP/s")
@@ -81,13 +86,24 @@ def _roof(axes: Axes, roof: Roof, intensity: FloatArray) -> None:
     x = np.geomspace(*ends, 200)
     axes.plot(x, roofline_flop_per_s(x, peak, bandwidth), color=BLACK, linewidth=1.8, zorder=2)
     clear = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
-    axes.annotate(f"peak {format_quantity(peak, 'flop_per_s', 3)}", (ends[0], peak),
-                  xytext=(8, -4), textcoords="offset points", va="top", bbox=clear)  # fmt: skip
+    named = f"peak {format_quantity(peak, 'flop_per_s', 3)} {roof.name}".strip()
+    axes.annotate(named, (ends[1], peak), xytext=(-4, 4), textcoords="offset points", ha="right",
+                  va="bottom")  # fmt: skip
+    for name, other in roof.others.items():
+        _other_roof(axes, name, other, (other / bandwidth, ends[1]))
     low = ends[0] * 1.5
     axes.annotate(f"memory {format_quantity(bandwidth, 'bytes_per_s', 3)}",
                   (low, low * bandwidth), xytext=(12, -4), textcoords="offset points",
                   va="top", bbox=clear)  # fmt: skip
     axes.set_xlim(*ends)
+
+
+def _other_roof(axes: Axes, name: str, peak: float, ends: tuple[float, float]) -> None:
+    """Draw a further peak, from where the memory reaches it."""
+    axes.plot(ends, [peak, peak], color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1.5)
+    axes.annotate(f"{format_quantity(peak, 'flop_per_s', 3)} {name}", (ends[1], peak),
+                  xytext=(-4, 3), textcoords="offset points", ha="right", va="bottom",
+                  fontsize=9.5, color="#555555")  # fmt: skip
 
 
 def _ops(

@@ -3,7 +3,9 @@
 import pytest
 
 from hwmodels.cpu import cpu_of
-from hwmodels.roofline import bandwidth_bytes_per_s, peak_flop_per_s, roofline_s
+from hwmodels.devices import find_device
+from hwmodels.roofline import bandwidth_bytes_per_s, peak_flop_per_s, peaks_of, roofline_s
+from hwmodels.spec import spec_of
 from simulator.errors import InputError
 from simulator.ideal import IdealDevice
 from simulator.ops import Graph, Op
@@ -37,3 +39,37 @@ def test_threads_out_of_range_and_devices_without_datasheet_are_errors():
         roofline_s(graph(product(1.0)), ROUND, 33)
     with pytest.raises(InputError, match="no datasheet"):
         roofline_s(graph(product(1.0)), IdealDevice(), 1)
+
+
+# --- accelerators
+
+GPU = find_device("nvidia-h100-sxm-80gb")
+
+
+def half(flops=0.0, moved=0.0, dtype="bfloat16"):
+    return Op(kind="gemm", dims=(1, 1, 1, 1), dtype=dtype, flops=flops, bytes_read=moved)
+
+
+def test_an_accelerator_has_the_peaks_and_the_bandwidth_of_its_datasheet():
+    spec = spec_of(GPU)
+    peak = spec.known("tensor.bfloat16_flop_per_s")
+    assert peak_flop_per_s(spec, "bfloat16", 1) == peak
+    bandwidth = spec.known("memory.bandwidth_bytes_per_s")
+    ops = Graph.of([half(peak), half(moved=3 * bandwidth)])
+    assert roofline_s(ops, GPU, 1) == pytest.approx([1.0, 3.0])
+
+
+def test_peaks_are_of_the_dtypes_that_compute_and_of_ordinary_units():
+    spec = spec_of(GPU)
+    ops = Graph.of([half(1.0, dtype="float32"), half(2.0), half(moved=1.0, dtype="int64")])
+    assert peaks_of(ops, GPU, 1) == {
+        "bfloat16": spec.known("tensor.bfloat16_flop_per_s"),
+        "float32": spec.known("vector.float32_flop_per_s"),
+    }
+    assert [*peaks_of(Graph.of([half(1.0)]), GPU, 1)] == ["bfloat16", "float32, ordinary units"]
+    assert peaks_of(graph(product(1.0)), ROUND, 1) == {"float32": 32e9}
+
+
+def test_a_dtype_that_an_accelerator_lacks_has_no_roof():
+    with pytest.raises(InputError, match="does not compute on float4"):
+        roofline_s(Graph.of([half(1.0, dtype="float4")]), GPU, 1)

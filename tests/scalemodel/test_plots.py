@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +119,17 @@ def test_ops_stand_at_their_intensity_and_rate():
     assert dots == {(4.0, 64.0), (10.0, 100.0)}
 
 
+def test_further_peaks_are_drawn_from_where_the_memory_reaches_them():
+    roof = Roof(1e3, 1e2, "bfloat16", {"float32": 4e2})
+    figure = plot_roofline(graph(), np.ones(3), roof)
+    [line] = [one for one in figure.axes[0].get_lines() if np.size(one.get_xdata()) == 2]
+    assert np.asarray(line.get_ydata()).tolist() == [4e2, 4e2]
+    assert np.asarray(line.get_xdata())[0] == 4.0
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert any("bfloat16" in text for text in texts)
+    assert any("400 FLOP/s float32" in text for text in texts)
+
+
 def test_the_roof_is_bandwidth_then_peak():
     figure = plot_roofline(graph(), np.ones(3), Roof(1e3, 1e2))
     line = figure.axes[0].get_lines()[0]
@@ -167,6 +179,29 @@ def test_more_ranks_than_can_be_read_are_left_out_and_the_title_says_so():
     spans = [Span(0.0, 1.0, rank, "compute", "step") for rank in range(MOST_RANKS + 5)]
     axes = plot_timeline(Timeline.of(spans), "mine").axes[0]
     assert axes.get_title(loc="left") == f"mine (first {MOST_RANKS} of {MOST_RANKS + 5} ranks)"
+
+
+def test_what_a_rank_computes_at_the_same_time_has_rows_of_its_own():
+    spans = [
+        Span(0.0, 2.0, 0, "compute", "step"),
+        Span(0.0, 1.0, 0, "compute", "input"),
+        Span(1.5, 3.0, 0, "all_reduce", "grad"),
+        Span(0.5, 3.0, 1, "compute", "step"),
+    ]
+    axes = plot_timeline(Timeline.of(spans)).axes[0]
+    bars: Any = axes.patches
+    names = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert names == ["rank 0", "stream 2", "rank 1"]
+    rows = {(round(bar.get_x()), round(bar.get_y() + bar.get_height() / 2)) for bar in bars}
+    assert rows == {(0, 0), (0, 1), (2, 0), (0, 2)}
+
+
+@pytest.mark.parametrize("name", ["relu", "native_batch_norm_backward", "n" * 60])
+def test_a_legend_is_no_wider_than_the_picture(name):
+    spans = [Span(float(i), i + 1.0, 0, "compute", f"{name}{i}") for i in range(7)]
+    figure = plot_timeline(Timeline.of(spans))
+    figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_an_empty_timeline_is_an_error():
