@@ -80,24 +80,35 @@ class Chip:
 
 
 def chip_of(spec: Spec) -> Chip:
-    """Return what kernels depend on of a device.
+    """Return what kernels depend on of a device; of one of its dies, where it has several.
 
     >>> from hwmodels.devices import find_spec
     >>> chip = chip_of(find_spec("nvidia-h100-sxm-80gb"))
     >>> chip.sms, round(chip.peak_flop_per_s("bfloat16") / 1e12, 1)
     (132, 989.4)
     """
+    dies = dies_of(spec)
     return Chip(
         name=spec.name,
-        sms=int(spec.known("sms")),
+        sms=int(spec.known("sms") / dies),
         clock_hz=spec.number("clock.peak_hz") or spec.known("clock.boost_hz"),
-        bandwidth_bytes_per_s=spec.known("memory.bandwidth_bytes_per_s"),
-        l2_bytes=spec.known("cache.l2_bytes"),
-        peaks=_peaks(spec),
-        vector_flop_per_s=spec.known("vector.float32_flop_per_s"),
+        bandwidth_bytes_per_s=spec.known("memory.bandwidth_bytes_per_s") / dies,
+        l2_bytes=spec.known("cache.l2_bytes") / dies,
+        peaks={name: peak / dies for name, peak in _peaks(spec).items()},
+        vector_flop_per_s=spec.known("vector.float32_flop_per_s") / dies,
         sustained_share=sustained_share(spec),
         link_bytes_per_s=_link_bytes_per_s(spec),
     )
+
+
+def dies_of(spec: Spec) -> float:
+    """Return the number of parts of a device that programs see as a device each.
+
+    >>> from hwmodels.devices import find_spec
+    >>> dies_of(find_spec("amd-mi250")), dies_of(find_spec("nvidia-h100-sxm-80gb"))
+    (2.0, 1.0)
+    """
+    return spec.number("dies") or 1.0
 
 
 def _link_bytes_per_s(spec: Spec) -> float | None:

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from hwmodels.device_file import FindSpec
-from hwmodels.gpu.chip import Chip, chip_of
+from hwmodels.gpu.chip import Chip, chip_of, dies_of
 from hwmodels.gpu.engines import communication, paces_of, profile_of, with_copies
 from hwmodels.gpu.families import costs_of
 from hwmodels.gpu.family import Parts
@@ -87,7 +87,8 @@ class Gpu:
     @property
     def memory_bytes(self) -> float | None:
         """Return the memory that a job may fill, bytes: without context and margin."""
-        free = self.spec.known("memory.size_bytes") - self.spec.known("model.context_bytes")
+        size = self.spec.known("memory.size_bytes") / dies_of(self.spec)
+        free = size - self.spec.known("model.context_bytes")
         return max(free, 0.0) * (1.0 - self.spec.known("model.memory_margin"))
 
     @property

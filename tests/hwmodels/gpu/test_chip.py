@@ -2,7 +2,7 @@
 
 import pytest
 
-from hwmodels.devices import find_spec
+from hwmodels.devices import find_device, find_spec
 from hwmodels.gpu.chip import chip_of
 from simulator.errors import InputError
 from tests.hwmodels.gpu.chips import chip
@@ -19,6 +19,20 @@ def test_a_peak_holds_at_its_own_clock():
     h100 = chip_of(find_spec("nvidia-h100-sxm-80gb"))
     assert h100.clock_hz == 1.83e9
     assert h100.peak_flop_per_s("bfloat16") == pytest.approx(132 * 4096 * 1.83e9, rel=0.001)
+
+
+def test_of_a_card_with_two_dies_programs_see_one():
+    card, die = find_spec("amd-mi250"), chip_of(find_spec("amd-mi250"))
+    assert (card.known("sms"), die.sms) == (208, 104)
+    assert die.bandwidth_bytes_per_s == card.known("memory.bandwidth_bytes_per_s") / 2
+    # The MI210 has one such die.
+    assert die.peaks == pytest.approx(chip_of(find_spec("amd-mi210")).peaks, rel=0.01)
+    assert find_device("amd-mi250").memory_bytes < 64 * 2**30
+
+
+def test_matrix_units_that_multiply_float32_go_before_ordinary_ones_too():
+    mi100 = chip_of(find_spec("amd-mi100"))
+    assert mi100.peak_flop_per_s("float32") == pytest.approx(2 * mi100.vector_flop_per_s, rel=0.01)
 
 
 def test_a_dtype_that_the_chip_lacks_is_one_error_that_names_those_it_has():
