@@ -26,6 +26,7 @@ from hwmodels.cpu_forms import FORMS, Family, features_of
 from hwmodels.cpu_traffic import traffic_of
 from simulator.errors import InputError
 from simulator.ops import PHASES, FloatArray, Graph, IntArray
+from validation.spreads import spreads
 
 ENOUGH = 8
 """Timings below which a family is not fitted by itself."""
@@ -40,10 +41,10 @@ START = {"dispatch": 3e-6, "far": 3e-6, "exposure": 0.7, "half": 8.0}
 """Where the search begins."""
 HOLD = 0.03
 """How strongly numbers are held where the search begins, in logarithms against logarithms."""
-SHORT_S = 0.02
-"""Steps up to this time tell what the framework takes beyond its kernels."""
 HOLD_TO_KIND = 0.2
 """The same for a family, which begins at the numbers of its kind."""
+SHORT_S = 0.02
+"""Steps up to this time tell what the framework takes beyond its kernels."""
 STARTS = 2
 SCALARS = 5
 TEAM_FORM = "conv2d-point"
@@ -167,7 +168,7 @@ def fit_rates(
     base = CpuRates(families={}, levels=levels, fault_s_per_byte=fault_s_per_byte)
     rng = np.random.default_rng(seed)
     families: dict[tuple[str, str], FamilyRate] = {}
-    spreads: dict[str, float] = {}
+    deviations: dict[str, float] = {}
     counts: dict[str, int] = {}
     table = _Table(timings, base).rows
     priors: dict[tuple[str, str], FloatArray] = {}
@@ -178,10 +179,10 @@ def fit_rates(
         logs, spread = _fit_family(family, _thinned(rows, rng), prior)
         priors.setdefault((family.form, dtype), logs)
         families[name, dtype] = _family_rate(logs, list(FORMS[family.form].sizes))
-        spreads |= {f"family.{name}.{dtype}.{key}": value for key, value in spread.items()}
+        deviations |= {f"family.{name}.{dtype}.{key}": value for key, value in spread.items()}
         counts[f"{name}.{dtype}"] = len(rows.time)
     rates = replace(base, families=families)
-    return FittedRates(replace(rates, framework_s=_framework(timings)), spreads, counts)
+    return FittedRates(replace(rates, framework_s=_framework(timings)), deviations, counts)
 
 
 def _check(timings: Sequence[Timing]) -> None:
@@ -306,13 +307,11 @@ def _family_rate(logs: FloatArray, names: Sequence[str]) -> FamilyRate:
 def _named_spreads(
     jacobian: FloatArray, residuals: FloatArray, names: Sequence[str]
 ) -> dict[str, float]:
-    """Return the standard deviation of each number by the curvature at the optimum, at most 1."""
-    freedom = max(len(residuals) - 2 * jacobian.shape[1], 1)
-    scale = float(residuals @ residuals) / freedom
-    variances = np.diag(np.linalg.pinv(jacobian.T @ jacobian)) * scale
-    spreads = np.minimum(np.sqrt(np.maximum(variances, 0.0)), 1.0).tolist()
+    """Return the spread of each number by name; a residual of each number is no measured value."""
+    freedom = len(residuals) - 2 * jacobian.shape[1]
     keys = ("dispatch_s", "far_dispatch_s", "exposure", "weight_exposure", "rate_per_s")
-    return dict(zip((*keys, *(f"half.{name}" for name in names)), spreads, strict=True))
+    named = (*keys, *(f"half.{name}" for name in names))
+    return dict(zip(named, spreads(jacobian, residuals, freedom).tolist(), strict=True))
 
 
 def _framework(timings: Sequence[Timing]) -> dict[str, float]:
@@ -396,6 +395,7 @@ def _team_rows(
 
 _SHARES = np.linspace(0.0, 1.0, 51)
 _HELD_SHARE, _HOLD_SHARE = 0.95, 0.5
+"""Where a share of the work is held, and how strongly: few timings of a team tell little of it."""
 
 
 def _share(rows: FloatArray, fork_s: float) -> tuple[float, float]:

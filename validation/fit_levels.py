@@ -10,6 +10,7 @@ import numpy as np
 
 from hwmodels.cpu_cost import SOFTNESS, Level
 from simulator.ops import FloatArray
+from validation.spreads import spreads
 
 if TYPE_CHECKING:
     from validation.torch_levels import Reach
@@ -17,9 +18,16 @@ if TYPE_CHECKING:
 NAMES = ("L1", "L2", "L3", "DRAM")
 GUESS_BYTES = {"L1": 32e3, "L2": 1e6, "L3": 32e6}
 """Capacities to begin with where the system does not tell them."""
-WIDTH = {"L1": 2.0, "L2": 2.0, "L3": 32.0}
-"""Factor by which a capacity may differ from what the system tells: one thread may have less of a
-cache than there is, of a shared one that others use too much less."""
+BETWEEN = {"L1": (1 / 2, 2.0), "L2": (1 / 2, 2.0), "L3": (1 / 32, 1.5)}
+"""Factors by which a capacity may differ from what the system tells, down and up: one thread may
+have less of a cache than there is, and much less of one that others use too."""
+CALL_S = (1e-7, 1e-4)
+BANDWIDTH_BYTES_PER_S = (1e8, 1e13)
+"""Between which the time of a call without data, and bandwidths, are sought."""
+START_CALL_S, START_BYTES_PER_S = 2e-6, (1e11, 1e10)
+"""Where the search begins; bandwidths from the nearest level to the memory."""
+STARTS = (0.2, 0.5, 0.9)
+"""Where between their bounds the capacities begin, a search each."""
 SHARED_FROM = 0.9
 """A team that draws less than this share of its members' own bandwidths shares a limit."""
 
@@ -54,7 +62,6 @@ def fit_levels(reaches: Sequence[Reach], told_bytes: Mapping[str, float]) -> Fit
 
     caches = [name for name in NAMES[:-1] if name != "L3" or "L3" in told_bytes]
     guess = np.array([told_bytes.get(name, GUESS_BYTES[name]) for name in caches])
-    width = np.array([WIDTH[name] for name in caches])
     footprint = np.array([one.footprint_bytes for one in reaches])
     nbytes = np.array([one.nbytes for one in reaches])
     log_time = np.log([one.time_s for one in reaches])
@@ -63,18 +70,22 @@ def fit_levels(reaches: Sequence[Reach], told_bytes: Mapping[str, float]) -> Fit
         difference: FloatArray = np.log(_times(logs, footprint, nbytes)) - log_time
         return difference
 
-    low, high = np.log(guess / width), np.log(guess * np.where(width > 4, 1.5, width))
-    ends = np.concatenate(([np.log(1e-7)], low, np.full(len(caches) + 1, np.log(1e8))))
-    tops = np.concatenate(([np.log(1e-4)], high, np.full(len(caches) + 1, np.log(1e13))))
+    low, high = guess * np.array([BETWEEN[name] for name in caches]).T
+    levels = len(caches) + 1
+    bounds = (
+        np.log([CALL_S[0], *low, *[BANDWIDTH_BYTES_PER_S[0]] * levels]),
+        np.log([CALL_S[1], *high, *[BANDWIDTH_BYTES_PER_S[1]] * levels]),
+    )
     best = None
-    for place in (0.2, 0.5, 0.9):
-        bandwidths = np.log(np.geomspace(1e11, 1e10, len(caches) + 1))
-        start = np.concatenate(([np.log(2e-6)], low + place * (high - low), bandwidths))
-        found = least_squares(residuals, start, bounds=(ends, tops), loss="soft_l1", f_scale=0.1)
+    for place in STARTS:
+        capacities = low * (high / low) ** place
+        start = np.log([START_CALL_S, *capacities, *np.geomspace(*START_BYTES_PER_S, levels)])
+        found = least_squares(residuals, start, bounds=bounds, loss="soft_l1", f_scale=0.1)
         if best is None or found.cost < best.cost:
             best = found
     assert best is not None
-    return _fitted(best.x, _spreads(best.jac, best.fun), caches)
+    freedom = len(best.fun) - len(best.x)
+    return _fitted(best.x, spreads(best.jac, best.fun, freedom), caches)
 
 
 def _times(logs: FloatArray, footprint: FloatArray, nbytes: FloatArray) -> FloatArray:
@@ -88,15 +99,7 @@ def _times(logs: FloatArray, footprint: FloatArray, nbytes: FloatArray) -> Float
     return times
 
 
-def _spreads(jacobian: FloatArray, residuals: FloatArray) -> FloatArray:
-    """Return the standard deviation of each parameter by the curvature at the optimum."""
-    freedom = max(len(residuals) - jacobian.shape[1], 1)
-    covariance = np.linalg.pinv(jacobian.T @ jacobian) * (residuals @ residuals) / freedom
-    spreads: FloatArray = np.minimum(np.sqrt(np.maximum(np.diag(covariance), 0.0)), 1.0)
-    return spreads
-
-
-def _fitted(logs: FloatArray, spreads: FloatArray, caches: Sequence[str]) -> FittedLevels:
+def _fitted(logs: FloatArray, deviations: FloatArray, caches: Sequence[str]) -> FittedLevels:
     count = len(caches)
     capacities = [*np.exp(logs[1 : 1 + count]).tolist(), np.inf]
     # A farther level is not faster than a nearer one.
@@ -106,9 +109,9 @@ def _fitted(logs: FloatArray, spreads: FloatArray, caches: Sequence[str]) -> Fit
         levels.append(Level(name=name, capacity_bytes=capacities[place],
                             bandwidth_bytes_per_s=bandwidths[place]))  # fmt: skip
         where = f"level.{place}.{name}"
-        named[f"{where}.bandwidth_bytes_per_s"] = float(spreads[1 + count + place])
+        named[f"{where}.bandwidth_bytes_per_s"] = float(deviations[1 + count + place])
         if place < count:
-            named[f"{where}.capacity_bytes"] = float(spreads[1 + place])
+            named[f"{where}.capacity_bytes"] = float(deviations[1 + place])
     return FittedLevels(tuple(levels), named)
 
 
