@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from scalemodel.__main__ import INTERRUPTED
 from scalemodel.console import say
 from simulator.errors import ScalemodelError
 from simulator.version import VERSION
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 and the number of the signal, as shells have it."""
 
 DEBUG = "--debug"
 
@@ -36,21 +35,34 @@ class FrontDoor(TyperGroup):
             sys.exit(code)
         return code
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Read the command line, which may print help or the version."""
+        with _until_the_pipe_closes():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a reader that closed the pipe is no error."""
+        """Run the command."""
+        with _until_the_pipe_closes():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _until_the_pipe_closes() -> Iterator[None]:
+    """End well where the reader of the output closed the pipe: that is no error."""
+    try:
         try:
-            result = super().invoke(ctx)
+            yield
+        finally:
             sys.stdout.flush()
-        except BrokenPipeError:
-            # What is left in the buffer would raise again when Python exits.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return None
-        return result
+    except BrokenPipeError:
+        # What is left in the buffer would raise again when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit from None
 
 
 def _guarded(run: Callable[[], Any], debug: bool) -> int:
     try:
-        code = run()
+        code = _helped(run)
     except ScalemodelError as error:
         if debug:
             traceback.print_exc()
@@ -59,10 +71,12 @@ def _guarded(run: Callable[[], Any], debug: bool) -> int:
     except (KeyboardInterrupt, typer.Abort):
         say("interrupted")
         return INTERRUPTED
+    except OSError as error:  # of the system: a full disk, a folder that may not be written
+        if debug:
+            traceback.print_exc()
+        say(f"error: {error}")
+        return 1
     except Exception as error:
-        if type(error).__name__ == "NoArgsIsHelpError":
-            sys.stdout.write(f"{error}\n")
-            return 0
         if hasattr(error, "format_message"):  # a usage error of the parser
             return _usage(error)
         return _unexpected(error, debug)
@@ -71,10 +85,22 @@ def _guarded(run: Callable[[], Any], debug: bool) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _helped(run: Callable[[], Any]) -> Any:
+    """Run the command line; where it says nothing, print the help."""
+    try:
+        return run()
+    except Exception as error:
+        if type(error).__name__ != "NoArgsIsHelpError":
+            raise
+        with suppress(typer.Exit), _until_the_pipe_closes():
+            sys.stdout.write(f"{error}\n")
+        return 0
+
+
 def _usage(error: Any) -> int:
     """Say what is wrong with the command line; bad input, like any other."""
     context = getattr(error, "ctx", None)
-    say(f"error: {error.format_message()}")
+    say(f"error: {error.format_message().replace('Value error, ', '')}")
     if context is not None:
         say(f"usage: {context.get_usage().removeprefix('Usage: ')}")
         say(f"try: {context.command_path} --help")

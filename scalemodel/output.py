@@ -115,14 +115,15 @@ def print_table(table: Table) -> None:
     from rich.text import Text
 
     console = Console(highlight=False, markup=False, emoji=False)
-    if table.title:
-        console.print(Text(table.title, style="bold"), soft_wrap=True)
-        sys.stdout.write("\n")
     rich = _rich_table(table)
     # Piped output is never wrapped; on a terminal only what may be folded is.
     wide = Measurement.get(console, console.options.update_width(WIDEST), rich)
     console.width = max(wide.minimum, console.width) if console.is_terminal else wide.maximum
+    # Captured, for rich would end the program where the reader of a pipe has gone.
     with console.capture() as captured:
+        if table.title:
+            console.print(Text(table.title, style="bold"), soft_wrap=True)
+            console.print()
         console.print(rich)
     text = captured.get()
     # Padding at the end of a line is noise to whoever reads it from a pipe.

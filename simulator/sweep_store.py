@@ -53,7 +53,7 @@ class SweepStore:
         elif folder.is_dir() and any(folder.iterdir()):
             raise FileError(folder, f"holds other files and no {IDENTITY}; choose another folder")
         else:
-            _write(path, json.dumps(identity, indent=1))
+            write_text(path, json.dumps(identity, indent=1))
         return cls(folder)
 
     def rows(self, points: int) -> dict[int, Row]:
@@ -74,11 +74,12 @@ class SweepStore:
     def add(self, rows: Mapping[int, Row]) -> None:
         """Write some rows."""
         if rows:
-            _write(self.folder / f"rows-{min(rows):07d}.json", json.dumps(_plain(rows)))
+            path = self.folder / f"rows-{min(rows):07d}.json"
+            write_text(path, json.dumps(_plain(rows)))
 
     def finish(self, table: str) -> None:
         """Write the whole table."""
-        _write(self.folder / TABLE, table)
+        write_text(self.folder / TABLE, table)
 
 
 def _row(index: str, row: Mapping[str, Any], points: int) -> tuple[int, Row]:
@@ -104,13 +105,6 @@ def _read(path: Path) -> Any:
         raise FileError(path, f"cannot be read ({error}); remove it to do its points again") from (
             None
         )
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise FileError(path, error.strerror or str(error)) from None
 
 
 def _check_same(folder: Path, held: Any, wanted: Mapping[str, Any]) -> None:

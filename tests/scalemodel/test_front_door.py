@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import scalemodel as sm
+from scalemodel.__main__ import main
 from workloads.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,6 +116,43 @@ def test_a_closed_pipe_is_no_error():
     )
     assert done.stdout == '{"displayT'
     assert done.stderr == ""
+
+
+COMMAND = f"{sys.executable} -m scalemodel"
+
+
+def shell(text):
+    return subprocess.run(
+        ["bash", "-c", text], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("words", ["", "--help", "--version", "list laws", "plot"])
+def test_a_reader_that_is_gone_before_anything_is_written_is_no_error(words):
+    done = shell(f"{COMMAND} {words} | true; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no full device")
+@pytest.mark.parametrize("words", ["", "--version", "list laws"])
+def test_a_full_disk_is_one_error_and_no_mistake_of_ours(words):
+    done = shell(f"{COMMAND} {words} > /dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "error: [Errno 28] No space left on device\n"
+
+
+def test_what_is_printed_where_nobody_listens_is_dropped():
+    assert shell(f"{COMMAND} list laws >&-").returncode == 0
+    assert shell(f"{COMMAND} list nothing 2>&-").returncode == 1
+
+
+def test_an_interrupt_while_modules_are_still_imported_is_said_in_one_word(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scalemodel.check_packages", interrupted)
+    assert main() == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 @pytest.mark.parametrize("name", ["validation.py", "workloads/__init__.py"])
