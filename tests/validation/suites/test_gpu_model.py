@@ -74,6 +74,7 @@ def test_every_model_of_the_table_is_a_workload(name):
     ({"variant": "fusion", "mode": "train"}, "training fused by a compiler"),
     ({"mode": "serve"}, "mode serve"),
     ({"model": "llama"}, "model llama"),
+    ({"model": "switchxl4"}, "model switchxl4: the host waits for the router"),
     ({"gpu": "Tesla_P1000"}, "unknown device 'Tesla_P1000'"),
     ({"gpu": "no/such/file"}, "no/such/file"),
 ])  # fmt: skip

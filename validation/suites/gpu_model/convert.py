@@ -31,10 +31,14 @@ DISTRIBUTED = ("dp", "tp", "pp")
 
 
 @functools.cache
-def models() -> Mapping[str, Any]:
-    """Return the networks of the table by name: their workload, and sizes that differ from it."""
+def _tables() -> Mapping[str, Any]:
     path = Path(__file__).parent / "models.toml"
     return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def models() -> Mapping[str, Any]:
+    """Return the networks of the table by name: their workload, and sizes that differ from it."""
+    return {name: table for name, table in _tables().items() if name != "out_of_scope"}
 
 
 def convert(rows: Sequence[Row]) -> Conversion:
@@ -63,6 +67,9 @@ def _out_of_scope(row: Row) -> str:
     variant, mode = row["variant"], row["mode"]
     if variant.startswith(DISTRIBUTED):
         return f"on several devices: {variant.rstrip('_0123456789')}"
+    why: str = _tables()["out_of_scope"].get(row["model"], "")
+    if why:
+        return f"model {row['model']}: {why}"
     known = {"variant": ("", FUSED), "mode": MODES, "model": models()}
     for column, values in known.items():
         if row[column] not in values:
