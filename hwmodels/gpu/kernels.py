@@ -120,8 +120,9 @@ def _encoder(graph: Graph, at: IntArray) -> Kernels:
 
 
 def _streaming(graph: Graph, at: IntArray) -> Kernels:
+    """Take an op for a kernel that reads and writes its operands; what moves nothing has none."""
     sizes = {"read_bytes": graph.bytes_read[at], "written_bytes": graph.bytes_written[at]}
-    return _once("streaming", sizes)
+    return [Kernel("streaming", sizes, (graph.bytes_moved[at] > 0).astype(np.float64))]
 
 
 _SPECIAL: Mapping[str, Callable[[Graph, IntArray], Kernels]] = {

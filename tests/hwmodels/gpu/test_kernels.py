@@ -112,3 +112,9 @@ def test_what_a_call_takes_to_be_launched_is_not_the_devices_own_time():
     assert (queued.compute_s == waited.compute_s).all()
     # Eleven kernels are started one after the other.
     assert queued.overhead_s[1] <= 11 * 2e-6
+
+
+def test_what_moves_nothing_runs_no_kernel():
+    empty = Op(kind="copy", name="empty", dims=(0,))
+    fill = Op(kind="copy", name="fill_", dims=(1,), bytes_written=4.0)
+    assert (costs_of(graph(empty, fill), chip(), {}).time_s > 0).tolist() == [False, True]
