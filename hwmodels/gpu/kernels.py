@@ -7,17 +7,29 @@ are arrays (n,). Most ops are one kernel; a recurrent layer is a product for eac
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
 
+from hwmodels.gpu.convolution import input_gradient
 from hwmodels.gpu.family import Sizes
-from simulator.ops import DIMS, DTYPE_BYTES, DTYPES, KINDS, FloatArray, Graph, IntArray
+from simulator.ops import (
+    DIMS,
+    DTYPE_BYTES,
+    DTYPES,
+    KINDS,
+    PHASES,
+    FloatArray,
+    Graph,
+    IntArray,
+)
 
 ORDINARY = "float32"
 """Dtype that has no matrix units."""
+FUSED = "flash_attention"
+"""The library whose attention a framework takes in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +87,48 @@ def _rows(graph: Graph, at: IntArray) -> Kernels:
 
 
 def _convolution(graph: Graph, at: IntArray) -> Kernels:
-    """Take a convolution for the product that it is (implicit gemm)."""
-    d = _dims(graph, at)
-    groups = np.maximum(d["groups"], 1.0)
-    window = d["in_channels"] / groups * d["kernel_h"] * d["kernel_w"]
-    rows = d["batch"] * d["out_h"] * d["out_w"]
-    return [_product(groups, rows, d["out_channels"] / groups, window)]
+    """Take a convolution for the algorithms of a library in float32, else for its product.
+
+    A backward pass computes the gradients by the inputs (unless there are none) and the weights.
+    Where each channel has a filter of its own, a kernel moves more than it multiplies.
+    """
+    d = {name: np.maximum(size, 1.0) for name, size in _dims(graph, at).items()}
+    whole = d["groups"] <= 1
+    rows, window = d["batch"] * d["out_h"] * d["out_w"], d["kernel_h"] * d["kernel_w"]
+    direct = 2.0 * rows * d["out_channels"] * d["in_channels"] / d["groups"] * window
+    passes = np.where(whole, np.maximum(np.round(graph.flops[at] / direct), 1.0), 0.0)
+    streamed = replace(_streaming(graph, at)[0], times=(~whole).astype(np.float64))
+    if DTYPES[graph.dtype[at[0]]] != ORDINARY:
+        product = _product(np.ones(len(at)), rows, d["out_channels"], d["in_channels"] * window)
+        return [replace(product, times=passes), streamed]
+    sizes = {**d, "stride": np.maximum(np.round(d["in_h"] / d["out_h"]), 1.0)}
+    back = graph.phase[at] == PHASES.index("backward")
+    return [
+        Kernel("conv2d", sizes, np.where(back, 0.0, passes)),
+        Kernel("conv2d", input_gradient(sizes), np.where(back, passes - 1.0, 0.0).clip(0.0)),
+        Kernel("convolution_weights", sizes, np.where(back & whole, 1.0, 0.0)),
+        streamed,
+    ]
 
 
 def _attention(graph: Graph, at: IntArray) -> Kernels:
-    """Take attention for its two products."""
+    """Take attention for one kernel that keeps no scores, in float32 for its two products.
+
+    A backward pass counts as often as it multiplies.
+    """
     d = _dims(graph, at)
     each = d["batch"] * d["heads"]
+    if DTYPES[graph.dtype[at[0]]] == ORDINARY:
+        return [
+            _product(each, d["q_len"], d["kv_len"], d["head_dim"]),
+            _product(each, d["q_len"], d["head_dim"], d["kv_len"]),
+        ]
+    forward = 4.0 * each * d["q_len"] * d["kv_len"] * d["head_dim"]
+    times = np.where(graph.flops[at] > 0, graph.flops[at] / forward, 1.0)
+    sizes, one = {**d, "kv_heads": d["heads"]}, d["q_len"] == 1
     return [
-        _product(each, d["q_len"], d["kv_len"], d["head_dim"]),
-        _product(each, d["q_len"], d["head_dim"], d["kv_len"]),
+        Kernel(f"prefill_{FUSED}", sizes, np.where(one, 0.0, times)),
+        Kernel(f"decode_{FUSED}", sizes, np.where(one, times, 0.0)),
     ]
 
 
