@@ -49,6 +49,7 @@ class Cpu:
     cores : what the threads share
     power : what it draws
     more : how many times there is of each of `resources`, where it is not once
+    resources : what can bind a run
     """
 
     spec: Spec
@@ -56,6 +57,7 @@ class Cpu:
     cores: Cores
     power: CpuPower
     more: Mapping[str, float] = field(default_factory=dict)
+    resources: tuple[str, ...] = field(default=RESOURCES, init=False)
     _costs: WeakKeyDictionary[Graph, dict[bool, OpCost]] = field(
         default_factory=WeakKeyDictionary, repr=False, init=False
     )
@@ -95,11 +97,6 @@ class Cpu:
         """Return the 5 % and 95 % quantiles of measured over predicted time of whole runs."""
         calibration = self.spec.calibration
         return None if calibration is None else calibration.error_ratio
-
-    @property
-    def resources(self) -> tuple[str, ...]:
-        """Return what can bind a run."""
-        return RESOURCES
 
     def scaled(self, resource: str, factor: float) -> Cpu:
         """Return the CPU with so many times of a resource.

@@ -113,29 +113,33 @@ def with_fields(device: Device, changes: Mapping[str, object]) -> Device:
     >>> more.max_threads
     8
     """
-    spec = spec_of(device).with_fields(changes)
-    changed: Callable[[Spec], Device] = getattr(device, "with_spec", device_from)
-    return changed(spec)
+    return device_from(spec_of(device).with_fields(changes), device)
 
 
-def device_from(spec: Spec) -> Device:
-    """Return the model of a device of which this is known, completed by estimates."""
-    return _MODELS[spec.kind]()(completed(spec, find_spec))
+def device_from(spec: Spec, before: Device | None = None) -> Device:
+    """Return the model of a device of which this is known, completed by estimates.
+
+    Parameters
+    ----------
+    spec : what is known
+    before : the device whose fields were changed; None: none were
+    """
+    return _MODELS[spec.kind](completed(spec, find_spec), before)
 
 
-def _cpu() -> Callable[[Spec], Device]:
+def _cpu(spec: Spec, _: Device | None) -> Device:
     from hwmodels.cpu import cpu_of
 
-    return cpu_of
+    return cpu_of(spec)
 
 
-def _gpu() -> Callable[[Spec], Device]:
+def _gpu(spec: Spec, before: Device | None) -> Device:
     from hwmodels.gpu.device import gpu_of
 
-    return lambda spec: gpu_of(spec, find_spec)
+    return gpu_of(spec, find_spec, before)
 
 
-_MODELS: Mapping[str, Callable[[], Callable[[Spec], Device]]] = MappingProxyType(
+_MODELS: Mapping[str, Callable[[Spec, Device | None], Device]] = MappingProxyType(
     {"cpu": _cpu, "gpu": _gpu}
 )
 """What makes a device from its spec, by kind; imported when first used."""

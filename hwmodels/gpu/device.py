@@ -17,7 +17,7 @@ import numpy as np
 
 from hwmodels.device_file import FindSpec
 from hwmodels.gpu.chip import Chip, chip_of, dies_of
-from hwmodels.gpu.engines import communication, paces_of, profile_of, with_copies
+from hwmodels.gpu.engines import paces_of, profile_of, with_copies
 from hwmodels.gpu.families import costs_of
 from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import Fits
@@ -27,26 +27,29 @@ from hwmodels.spec import NINETY_PERCENT, FamilyFit, Spec
 from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray, Graph
-from simulator.protocols import Clock
+from simulator.protocols import Clock, Device
 from simulator.source import Source
 
 RESOURCES = ("arithmetic", "memory.bandwidth", "overhead", "link.pcie")
 """What can bind a graph on an accelerator; no two of them speed up the same thing."""
 
 
-def gpu_of(spec: Spec, find: FindSpec) -> Gpu:
+def gpu_of(spec: Spec, find: FindSpec, before: Device | None = None) -> Gpu:
     """Return the model of an accelerator of which this is known.
 
     Parameters
     ----------
     spec : with estimates for what its file does not say
     find : gives the spec of a device by its name, of a relative that was measured
+    before : the accelerator whose fields were changed, which goes on to borrow from the same
+        relatives; None: none were
 
     >>> from hwmodels.devices import find_spec
     >>> gpu_of(find_spec("nvidia-h100-sxm-80gb"), find_spec).max_threads
     1
     """
-    return Gpu(spec=spec, chip=chip_of(spec), fits=Fits(spec, find))
+    fits = before.fits.of_changed(spec) if isinstance(before, Gpu) else Fits(spec, find)
+    return Gpu(spec=spec, chip=chip_of(spec), fits=fits)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,6 +63,7 @@ class Gpu:
     fits : what is known of families of kernels, by (family, dtype)
     seed : of a calibration that is drawn from its spreads; None: as fitted
     quicker : how many times as fast launches and floors are
+    max_threads : 1, for a rank has the device for itself
     """
 
     spec: Spec
@@ -67,6 +71,7 @@ class Gpu:
     fits: Fits
     seed: int | None = None
     quicker: float = 1.0
+    max_threads: int = field(default=1, init=False)
     _parts: WeakKeyDictionary[Graph, Parts] = field(
         default_factory=WeakKeyDictionary, repr=False, init=False
     )
@@ -78,11 +83,6 @@ class Gpu:
     def name(self) -> str:
         """Return the name in the catalog."""
         return self.spec.name
-
-    @property
-    def max_threads(self) -> int:
-        """Return 1: a rank has the device for itself."""
-        return 1
 
     @property
     def memory_bytes(self) -> float | None:
@@ -127,36 +127,9 @@ class Gpu:
             return replace(self, quicker=self.quicker * factor)
         return replace(self, chip=self.chip.scaled(resource, factor))
 
-    def with_spec(self, spec: Spec) -> Gpu:
-        """Return the accelerator with other fields; it borrows from the same relatives."""
-        return Gpu(spec=spec, chip=chip_of(spec), fits=self.fits.of_changed(spec))
-
     def drawn(self, seed: int) -> Gpu:
         """Return the accelerator with an error drawn for each family, as its interval tells."""
         return replace(self, seed=seed)
-
-    def parts(self, graph: Graph) -> Parts:
-        """Return what each op (n,) spends time on when the graph runs alone; computed once.
-
-        Overhead has the time that the device waits for the host to launch the op.
-
-        Raises
-        ------
-        InputError : an op in a dtype that the device does not compute on
-        """
-        found = self._parts.get(graph)
-        if found is None:
-            start_s = self.spec.known("model.start_s")
-            cost = costs_of(graph, self.chip, self.fits, self.seed, start_s)
-            cost = with_copies(cost, graph, self.chip)
-            launched = np.full(len(graph), self.spec.known("model.launch_s") / self.quicker)
-            cost = Parts(cost.overhead_s / self.quicker, cost.compute_s, cost.memory_s)
-            waits = np.concatenate([
-                waiting_s(cost.time_s[part], launched[part]) for part in _steps(graph)
-            ])  # fmt: skip
-            found = Parts(cost.overhead_s + waits, cost.compute_s, cost.memory_s)
-            self._parts[graph] = found
-        return found
 
     def times_s(self, graph: Graph, threads: int = 1) -> FloatArray:
         """Return the time of each op (n,) when the graph runs alone, seconds.
@@ -170,18 +143,13 @@ class Gpu:
         ------
         InputError : more threads, or an op in a dtype that the device does not compute on
         """
-        self.check(threads)
-        return self.parts(graph).time_s
-
-    def check(self, threads: int) -> None:
-        """Raise an InputError for a number of threads that is not 1."""
-        if threads != 1:
-            raise InputError(f"'{self.name}' runs 1 thread a rank; got {threads}")
+        _check(self, threads)
+        return parts_of(self, graph).time_s
 
     def breakdown_s(self, graph: Graph, threads: int = 1) -> Mapping[str, FloatArray]:
         """Return what each op's time (n,) is spent on, seconds; what hides counts nothing."""
-        self.check(threads)
-        parts = self.parts(graph)
+        _check(self, threads)
+        parts = parts_of(self, graph)
         own = parts.compute_s >= parts.memory_s
         return {
             "compute": np.where(own, parts.compute_s, 0.0),
@@ -191,25 +159,16 @@ class Gpu:
 
     def profile(self, graph: Graph, threads: int = 1) -> Profile:
         """Return how the graph runs alone."""
-        self.check(threads)
-        return profile_of(self.parts(graph), graph, self.chip)
+        _check(self, threads)
+        return profile_of(parts_of(self, graph), graph, self.chip)
 
     def paces(self, phases: Phases) -> tuple[float, ...]:
         """Return how fast each of the phases that run at the same time goes, over alone."""
         return paces_of(phases, self.chip)
 
-    def communication(self, sms: float, bandwidth: float) -> Profile:
-        """Return what `OpenDevice.hold` takes for a kernel of communication.
-
-        Parameters
-        ----------
-        sms, bandwidth : shares of multiprocessors and memory bandwidth, from 0 to 1
-        """
-        return communication(sms, bandwidth, self.chip.bandwidth_bytes_per_s)
-
     def power_w(self, threads: int = 1) -> float | None:
         """Return the power while the device does all it can, watts; None where unknown."""
-        self.check(threads)
+        _check(self, threads)
         return self.spec.number("power.tdp_w")
 
     def energy(self, time_s: float, core_s: float, moved_bytes: float) -> Energy:
@@ -220,6 +179,35 @@ class Gpu:
     def open(self, clock: Clock) -> OpenDevice:
         """Return the device in use on a clock."""
         return OpenDevice(self, clock)
+
+
+def parts_of(gpu: Gpu, graph: Graph) -> Parts:
+    """Return what each op (n,) spends time on when the graph runs alone; computed once.
+
+    Overhead has the time that the device waits for the host to launch the op.
+
+    Raises
+    ------
+    InputError : an op in a dtype that the device does not compute on
+    """
+    found = gpu._parts.get(graph)
+    if found is None:
+        start_s = gpu.spec.known("model.start_s")
+        cost = costs_of(graph, gpu.chip, gpu.fits, gpu.seed, start_s)
+        cost = with_copies(cost, graph, gpu.chip)
+        launched = np.full(len(graph), gpu.spec.known("model.launch_s") / gpu.quicker)
+        cost = Parts(cost.overhead_s / gpu.quicker, cost.compute_s, cost.memory_s)
+        waits = np.concatenate([
+            waiting_s(cost.time_s[part], launched[part]) for part in _steps(graph)
+        ])  # fmt: skip
+        found = Parts(cost.overhead_s + waits, cost.compute_s, cost.memory_s)
+        gpu._parts[graph] = found
+    return found
+
+
+def _check(gpu: Gpu, threads: int) -> None:
+    if threads != 1:
+        raise InputError(f"'{gpu.name}' runs 1 thread a rank; got {threads}")
 
 
 def waiting_s(kernel_s: FloatArray, launch_s: FloatArray) -> FloatArray:

@@ -87,23 +87,30 @@ def paces_of(phases: Phases, chip: Chip) -> tuple[float, ...]:
     return tuple(paces.tolist())
 
 
-@functools.lru_cache(maxsize=1024)
-def communication(sms: float, bandwidth: float, bandwidth_bytes_per_s: float) -> Profile:
+def communication(chip: Chip, sms: float, bandwidth: float) -> Profile:
     """Return a second of a kernel of communication, for `OpenDevice.hold`.
 
     Parameters
     ----------
+    chip : that it runs on
     sms : share of the multiprocessors that it takes, from 0 to 1
     bandwidth : share of the memory bandwidth that it takes, from 0 to 1
-    bandwidth_bytes_per_s : of the memory
 
     Raises
     ------
     InputError : a share that is none
 
-    >>> communication(0.25, 0.5, 2e12).work_s
+    >>> from hwmodels.devices import find_spec
+    >>> from hwmodels.gpu.chip import chip_of
+    >>> communication(chip_of(find_spec("nvidia-h100-sxm-80gb")), 0.25, 0.5).work_s
     array([1.])
     """
+    return _second(sms, bandwidth, chip.bandwidth_bytes_per_s)
+
+
+@functools.lru_cache(maxsize=1024)
+def _second(sms: float, bandwidth: float, bandwidth_bytes_per_s: float) -> Profile:
+    """Return the profile; equal ones are the same object, so that paces are remembered."""
     for name, share in (("sms", sms), ("bandwidth", bandwidth)):
         if not 0 <= share <= 1:
             raise InputError(f"communication: {name} is a share from 0 to 1, got {share}")

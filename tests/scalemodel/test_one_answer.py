@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import scalemodel as sm
+from hwmodels.devices import device_from
 from scalemodel.app import make_app
 from scalemodel.op_timeline import op_timeline
 from simulator.run import show_metric
@@ -139,7 +140,7 @@ def test_energy_of_which_a_part_is_unknown_is_unknown(idle_w):
     device = sm.device("nvidia-a100-sxm-80gb")
     values = {key: v for key, v in device.spec.values.items() if not key.startswith("power.")}
     values |= {} if idle_w is None else {"power.idle_w": idle_w}
-    unknown = device.with_spec(device.spec.replaced(values=values))
+    unknown = device_from(device.spec.replaced(values=values))
     run = sm.simulate(sm.mlp(), on=unknown, plan=sm.Single())
     assert run.energy_j is run.mean_power_w is run.energy_per_sample_j is run.peak_power_w is None
     idle_j = run.metric("energy.idle_j")

@@ -245,7 +245,7 @@ def held(sms, bandwidth, start_s, end_s):
     releases = []
 
     def begin(used):
-        releases.append(used.hold(communication(sms, bandwidth, BYTES)))
+        releases.append(used.hold(communication(chip(), sms, bandwidth)))
 
     return (start_s, begin), (end_s, lambda _: releases.pop()())
 
@@ -283,14 +283,14 @@ def test_communication_alone_goes_on_until_it_is_released_and_its_bytes_count():
 @pytest.mark.parametrize("shares", [(-0.1, 0.5), (0.5, 1.1), (float("nan"), 0.0)])
 def test_communication_takes_shares(shares):
     with pytest.raises(InputError, match="is a share from 0 to 1"):
-        communication(*shares, BYTES)
+        communication(chip(), *shares)
 
 
 def test_an_open_accelerator_takes_communication():
     gpu = accelerator(model__launch_s=0)
     clock = simpy.Environment()
     used = gpu.open(clock)
-    release = used.hold(gpu.communication(sms=0.5, bandwidth=0.0))
+    release = used.hold(communication(gpu.chip, sms=0.5, bandwidth=0.0))
     work = Job.of(fed(0.0)).works["step"]
     profile = gpu.profile(work.graph, 1)
     clock.run(used.run(work, 1).done)
