@@ -27,7 +27,7 @@ from hwmodels.this_machine import uncalibrated_spec
 from simulator.errors import InputError
 from validation.conformal import ratio_interval
 from validation.fit_cpu import FittedRates, Timing, fit_rates, fit_team
-from validation.fit_levels import FittedLevels, fit_levels, with_shared
+from validation.fit_levels import FittedLevels, fit_levels, told_bytes, with_shared
 from validation.machine_record import MachineRecord, machine_record
 from validation.timing_store import TimingStore
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from validation.torch_timings import Recipe
 
 Say: TypeAlias = Callable[[str], None]
-CACHES = {"L1": "cache.l1d_bytes", "L2": "cache.l2_bytes", "L3": "cache.l3_bytes"}
 FEWEST_RATIOS = 8
 """Whole runs below which no interval is given."""
 TEAM_RING_BYTES = 2**21
@@ -203,12 +202,6 @@ def team_sizes(spec: Spec) -> list[int]:
     """Return the numbers of threads that are measured beside one: two and all cores."""
     cores = int(spec.known("cores")) * int(spec.number("sockets") or 1)
     return sorted({min(2, cores), cores} - {1})
-
-
-def told_bytes(spec: Spec) -> dict[str, float]:
-    """Return the capacity of each cache as the system tells it, bytes."""
-    told = {name: spec.number(key) for name, key in CACHES.items()}
-    return {name: size for name, size in told.items() if size}
 
 
 def _rings(budget_s: float, threads: int, store: TimingStore) -> list[Reach]:

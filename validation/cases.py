@@ -175,12 +175,14 @@ def _joined(same: list[Case]) -> Case:
 def read_table(path: Path) -> list[dict[str, str]]:
     """Return the rows of a CSV file with a header.
 
+    Marks and blank lines that spreadsheets leave at the ends of a file are no part of it.
+
     Raises
     ------
     FileError : unreadable, empty, or a row with too many or too few cells
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig").rstrip()
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(path, f"cannot be read ({error})") from error
     reader = csv.reader(io.StringIO(text), strict=True)

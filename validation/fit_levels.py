@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwmodels.cpu_cost import SOFTNESS, Level
+from hwmodels.spec import Spec
 from simulator.ops import FloatArray
 from validation.spreads import spreads
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from validation.torch_levels import Reach
 
 NAMES = ("L1", "L2", "L3", "DRAM")
+CACHES = {"L1": "cache.l1d_bytes", "L2": "cache.l2_bytes", "L3": "cache.l3_bytes"}
+"""Where a device file says how large each cache is."""
 GUESS_BYTES = {"L1": 32e3, "L2": 1e6, "L3": 32e6}
 """Capacities to begin with where the system does not tell them."""
 BETWEEN = {"L1": (1 / 2, 2.0), "L2": (1 / 2, 2.0), "L3": (1 / 32, 1.5)}
@@ -45,6 +48,12 @@ class FittedLevels:
 
     levels: tuple[Level, ...]
     spreads: Mapping[str, float]
+
+
+def told_bytes(spec: Spec) -> dict[str, float]:
+    """Return the capacity of each cache by name, bytes; of those that the spec knows."""
+    told = {name: spec.number(key) for name, key in CACHES.items()}
+    return {name: size for name, size in told.items() if size}
 
 
 def fit_levels(reaches: Sequence[Reach], told_bytes: Mapping[str, float]) -> FittedLevels:

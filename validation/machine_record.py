@@ -20,7 +20,7 @@ class MachineRecord:
 
     Parameters
     ----------
-    processor : its name, with cores and threads that this process may use
+    processor : its name
     cores, hardware_threads : that this process may use
     memory_bytes : that this process may use
     system : kernel and C library

@@ -8,7 +8,6 @@ warm: the same call, again and again.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -24,10 +23,13 @@ from hwmodels.spec import Calibration, Spec
 from hwmodels.this_machine import uncalibrated_spec
 from simulator.errors import FileError, UnknownNameError
 from simulator.ops import DIMS, DTYPE_BYTES, DTYPES, KINDS, Graph, Op
+from validation.cases import read_table
 from validation.fit_cpu import ENOUGH, Timing, fit_rates, fit_team
+from validation.fit_levels import told_bytes
 from validation.machine_record import machine_record
+from validation.suite import Row
 
-FIXED = ("op", "dtype", "time_s", "threads")
+NEEDED = ("op", "dtype", "time_s")
 OPTIONAL_SIZES = {"batch": 1, "groups": 1, "causal": 0, "gates": 4}
 KERNEL_KINDS: Mapping[str, str] = {
     **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm", "mv", "linear"), "gemm"),
@@ -83,14 +85,19 @@ def calibrated_from(path: Path, like: str | None) -> Spec:
 
 
 def told_levels(spec: Spec) -> tuple[Level, ...]:
-    """Return the memory of a datasheet behind caches that keep up with the cores."""
-    *_, memory = datasheet_rates(spec).levels
-    sizes = (("L1", "cache.l1d_bytes"), ("L2", "cache.l2_bytes"), ("L3", "cache.l3_bytes"))
-    known = ((name, spec.number(key)) for name, key in sizes)
+    """Return the memory of a datasheet behind caches that keep up with one core.
+
+    Such a cache gives a float32 for each operation at the core's peak; how much of that is waited
+    for is fitted.
+    """
+    rates = datasheet_rates(spec)
+    *_, memory = rates.levels
+    peak = rates.families["gemm", "float32"].rate_per_s
+    keeps_up = max(peak * DTYPE_BYTES["float32"], memory.bandwidth_bytes_per_s)
     caches = [
-        Level(name=name, capacity_bytes=size, bandwidth_bytes_per_s=math.inf)
-        for name, size in known if size
-    ]  # fmt: skip
+        Level(name=name, capacity_bytes=size, bandwidth_bytes_per_s=keeps_up)
+        for name, size in told_bytes(spec).items()
+    ]
     return (*caches, memory)
 
 
@@ -102,22 +109,15 @@ def read_timings(path: Path) -> list[tuple[Timing, int]]:
     FileError : unreadable, without a column, or a row with an unknown op, a size or a time that
         makes no sense
     """
-    try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            columns, rows = tuple(reader.fieldnames or ()), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileError(path, f"is not a table of timings ({error})") from error
-    missing = [name for name in FIXED[:3] if name not in columns]
+    rows = read_table(path)
+    missing = [name for name in NEEDED if name not in rows[0]]
     if missing:
-        raise FileError(path, f"needs the columns {', '.join(FIXED[:3])} and sizes; it lacks "
+        raise FileError(path, f"needs the columns {', '.join(NEEDED)} and sizes; it lacks "
                               f"{', '.join(missing)}")  # fmt: skip
-    if not rows:
-        raise FileError(path, "has no rows; is it truncated?")
     return [_timing(path, line, row) for line, row in enumerate(rows, start=2)]
 
 
-def _timing(path: Path, line: int, row: Mapping[str, str | None]) -> tuple[Timing, int]:
+def _timing(path: Path, line: int, row: Row) -> tuple[Timing, int]:
     where = f"row {line}"
     time_s = _number(path, where, "time_s", row)
     if time_s <= 0:
@@ -128,7 +128,7 @@ def _timing(path: Path, line: int, row: Mapping[str, str | None]) -> tuple[Timin
     return Timing(Graph.of([_op(path, where, row)]), np.array([time_s])), threads
 
 
-def _op(path: Path, where: str, row: Mapping[str, str | None]) -> Op:
+def _op(path: Path, where: str, row: Row) -> Op:
     name, dtype = (row.get("op") or "").strip(), (row.get("dtype") or "").strip()
     kind = name if name in KINDS else KERNEL_KINDS.get(name.rstrip("_"))
     if kind is None:
@@ -139,9 +139,7 @@ def _op(path: Path, where: str, row: Mapping[str, str | None]) -> Op:
     return op_of(kind, name, dtype, dims)
 
 
-def _size(
-    path: Path, where: str, kind: str, size: str, row: Mapping[str, str | None]
-) -> int:  # fmt: skip
+def _size(path: Path, where: str, kind: str, size: str, row: Row) -> int:
     if not row.get(size):
         if size in OPTIONAL_SIZES:
             return OPTIONAL_SIZES[size]
@@ -153,7 +151,7 @@ def _size(
     return value
 
 
-def _number(path: Path, where: str, name: str, row: Mapping[str, str | None]) -> float:
+def _number(path: Path, where: str, name: str, row: Row) -> float:
     text = row.get(name) or ""
     try:
         value = float(text)
@@ -164,7 +162,7 @@ def _number(path: Path, where: str, name: str, row: Mapping[str, str | None]) ->
     return value
 
 
-def _whole(path: Path, where: str, name: str, row: Mapping[str, str | None]) -> int:
+def _whole(path: Path, where: str, name: str, row: Row) -> int:
     value = _number(path, where, name, row)
     if value != int(value):
         raise FileError(path, f"{name} must be a whole number; got {value:g}", where)

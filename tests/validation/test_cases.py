@@ -131,7 +131,7 @@ def test_nothing_is_left_of_a_write_that_fails(tmp_path, monkeypatch):
     write_cases([case(1.0)], path)
     before = path.read_text()
     monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(FileError, match="full"):
         write_cases([case(2.0)], path)
     assert path.read_text() == before
     assert list(tmp_path.iterdir()) == [path]
