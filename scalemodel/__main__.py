@@ -14,7 +14,7 @@ def main() -> int:
     """Run the command line and return its exit code."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell: nobody wants to read it
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     try:
         return _main()
     except KeyboardInterrupt:  # while modules are still imported; later the app itself says so

@@ -16,8 +16,7 @@ from typer import Argument, Option, Typer
 
 from scalemodel.output import Output
 from simulator.bounds import parse_bound
-from simulator.errors import InputError
-from simulator.scenario import Value, parse_grid_entry, parse_setting
+from simulator.scenario import Value, named_once, parse_grid_entry, parse_setting
 from simulator.study import Study, read_study
 
 OutputOption = Annotated[
@@ -57,26 +56,21 @@ class Asked:
         Path | None, Option(metavar="FILE.toml", help="a scenario file; flags go over it")
     ] = None
 
-    def study(self) -> Study:
-        """Return what the scenario file and the flags over it ask.
+    def study(self, demanded: Demanded | None = None) -> Study:
+        """Return what the scenario file and the flags over it ask, with what is demanded of it.
 
         Raises
         ------
         InputError : a flag or the file makes no sense, or two flags contradict each other
         """
-        flags = Study(values=self._values())
+        flags = Study(values=self._values(), **({} if demanded is None else demanded.parts()))
         return flags if self.scenario is None else read_study(self.scenario).merged(flags)
 
     def _values(self) -> dict[str, Value]:
         named = {"workload": self.workload, "on": self.on, "plan": self._plan_name,
                  "plan.threads": self.threads, "steps": self.steps, "seed": self.seed}  # fmt: skip
         values: dict[str, Value] = {n: value for n, value in named.items() if value is not None}
-        for text in self.settings:
-            name, value = parse_setting(text)
-            if name in values:
-                raise InputError(f"--set {text}: {name} is given twice, with another value")
-            values[name] = value
-        return values
+        return named_once([*values.items(), *map(parse_setting, self.settings)], "--set")
 
     @property
     def _plan_name(self) -> str | None:
@@ -114,13 +108,13 @@ class Demanded:
         str | None, Option(metavar="METRIC", help="print the point of the grid with least of it")
     ] = None
 
-    def study(self) -> Study:
-        """Return what these flags ask."""
-        return Study(
-            grid=dict(parse_grid_entry(text) for text in self.grid),
-            bounds=tuple(parse_bound(text) for text in self.bounds),
-            minimize=self.minimize,
-        )
+    def parts(self) -> dict[str, Any]:
+        """Return the parts of a study that these flags say."""
+        return {
+            "grid": named_once(map(parse_grid_entry, self.grid), "--grid"),
+            "bounds": tuple(parse_bound(text) for text in self.bounds),
+            "minimize": self.minimize,
+        }
 
 
 # --- commands ------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ _HOLDS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
 }
 
-_BOUND = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|<|>)\s*(\S.*?)\s*")
+_BOUND = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|==|<|>)\s*([^\s<=>].*?)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,26 @@ def _limit(metric: str, text: str, what: str) -> float:
     return value if number == text else value / 100
 
 
+def broken_bounds(metric: Metric, bounds: Iterable[Bound]) -> list[str]:
+    """Return what is wrong with each bound that does not hold.
+
+    Raises
+    ------
+    InputError : a bound's metric is unknown here (UnknownNameError: is no metric at all)
+
+    >>> broken_bounds({"speedup": 3.0}.get, [Bound("speedup", ">", 2), Bound("speedup", "<", 3)])
+    ['speedup < 3 does not hold: it is 3, exactly at the limit']
+    """
+    broken = []
+    for bound in bounds:
+        value = metric(bound.metric)
+        if value is None or math.isnan(value):
+            raise InputError(f"'{bound}' cannot be judged: {bound.metric} is unknown here")
+        if not bound.holds(value):
+            broken.append(bound.broken_text(value))
+    return broken
+
+
 def check_bounds(metric: Metric, bounds: Iterable[Bound]) -> None:
     """Raise where a bound does not hold.
 
@@ -132,12 +152,6 @@ def check_bounds(metric: Metric, bounds: Iterable[Bound]) -> None:
     simulator.errors.BoundError: step_time_s <= 100 ms does not hold: it is 120 ms, 20 % above \
 the limit
     """
-    broken = []
-    for bound in bounds:
-        value = metric(bound.metric)
-        if value is None or math.isnan(value):
-            raise InputError(f"'{bound}' cannot be judged: {bound.metric} is unknown here")
-        if not bound.holds(value):
-            broken.append(bound.broken_text(value))
+    broken = broken_bounds(metric, bounds)
     if broken:
         raise BoundError("; ".join(broken))

@@ -16,7 +16,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from simulator.errors import InputError, UnitError, UnknownNameError
 from simulator.formula import check_whole
@@ -24,6 +24,8 @@ from simulator.units import dimension_of, parse_quantity
 
 Value: TypeAlias = "bool | int | float | str | tuple[Value, ...]"
 """What a parameter may be; a quantity ("200 GB/s") has become a float in its inside unit."""
+
+T = TypeVar("T")
 
 Grid: TypeAlias = Mapping[str, Sequence[Value]]
 """The values of each name that a sweep goes through."""
@@ -192,6 +194,20 @@ def parse_setting(text: str, flag: str = "--set") -> tuple[str, Value]:
         raise InputError(f"{flag} {text}: {error}") from None
 
 
+def named_once(entries: Iterable[tuple[str, T]], flag: str) -> dict[str, T]:
+    """Return what a repeated flag says, by name; no name may come twice.
+
+    >>> named_once([parse_setting("steps=2"), parse_setting("plan.threads=4")], "--set")
+    {'steps': 2, 'plan.threads': 4}
+    """
+    named: dict[str, T] = {}
+    for name, value in entries:
+        if name in named:
+            raise InputError(f"{flag}: {name} is given twice")
+        named[name] = value
+    return named
+
+
 def _name_and_text(text: str, flag: str, example: str) -> tuple[str, str]:
     name, equals, value = (part.strip() for part in text.partition("="))
     if not (name and equals and value):
@@ -244,13 +260,42 @@ def parse_grid_entry(text: str, flag: str = "--grid") -> tuple[str, tuple[Value,
         raise InputError(f"{flag} {text}: {error}") from None
 
 
+def parse_values(text: str, flag: str) -> tuple[Value, ...]:
+    """Return the values that a flag lists, written as those of a grid.
+
+    >>> parse_values("1..8*2", "--at")
+    (1, 2, 4, 8)
+    """
+    try:
+        return tuple(_grid_values("value", text))
+    except InputError as error:
+        raise InputError(f"{flag} {text}: {error}") from None
+
+
+def parse_counts(text: str, flag: str) -> list[int]:
+    """Return the whole numbers of at least 1 that a flag lists.
+
+    >>> parse_counts("1,2,4", "--threads")
+    [1, 2, 4]
+    """
+    values = parse_values(text, flag)
+    counts = [n for n in values if isinstance(n, int) and not isinstance(n, bool) and n >= 1]
+    if len(counts) < len(values):
+        raise InputError(f"{flag} {text}: expected whole numbers of at least 1")
+    return counts
+
+
 def _grid_values(name: str, text: str) -> Sequence[Value]:
     match = _RANGE.fullmatch(text)
     if match:
         return _range(name, match)
     outside_of_brackets = r",(?![^\[]*\])"
-    values = [parse_value(name, part.strip()) for part in re.split(outside_of_brackets, text)]
-    return values[0] if len(values) == 1 and isinstance(values[0], tuple) else values
+    parts = [part.strip() for part in re.split(outside_of_brackets, text)]
+    values = [parse_value(name, part) for part in parts]
+    listed = values[0] if len(values) == 1 and isinstance(values[0], tuple) else values
+    if not (all(parts) and listed):
+        raise InputError("expected values such as 1,2,4, none of them empty")
+    return listed
 
 
 def _range(name: str, match: re.Match[str]) -> Sequence[Value]:
@@ -278,6 +323,8 @@ def _number(name: str, value: Value) -> int | float:
 def _growing(low: float, high: float, factor: float) -> list[Value]:
     if not (low > 0 and factor > 1):
         raise InputError("LOW..HIGH*FACTOR needs LOW above 0 and FACTOR above 1")
+    if math.log(high) - math.log(low) >= MOST_GRID_POINTS * math.log(factor):
+        raise InputError(f"more than {MOST_GRID_POINTS:,} values; FACTOR is too near to 1")
     values: list[Value] = []
     while low <= high * (1 + 1e-12):
         values.append(low)

@@ -21,14 +21,14 @@ A *study* is what such a file says. All of it is data: nothing is evaluated or i
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simulator.bounds import Bound, parse_bound
 from simulator.errors import FileError, InputError, UnknownNameError
-from simulator.scenario import FIELDS, Grid, Scenario, Value, checked_grid
+from simulator.scenario import FIELDS, Grid, Scenario, T, Value, checked_grid
 
 KEYS: tuple[str, ...] = (*FIELDS, "set", "grid", "assert", "minimize", "job")
 """What a scenario file may hold."""
@@ -44,6 +44,10 @@ class Study:
     grid : the values of each name that a sweep goes through
     bounds : what must hold
     minimize : the metric that the best point of the grid has least of; None: all points count
+
+    Raises
+    ------
+    InputError : a name has both a value and values on the grid
     """
 
     values: Mapping[str, Value] = field(default_factory=dict)
@@ -51,13 +55,20 @@ class Study:
     bounds: tuple[Bound, ...] = ()
     minimize: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in self.values.keys() & self.grid.keys():
+            raise InputError(f"{name} is given both a value ({self.values[name]}) and a grid")
+
     def merged(self, other: Study) -> Study:
-        """Return this study with another's wishes laid over it (flags over a file)."""
+        """Return this study with another's wishes laid over it (flags over a file).
+
+        A value takes the place of a grid of the same name, and a grid that of a value.
+        """
         return Study(
-            values={**self.values, **other.values},
-            grid={**self.grid, **other.grid},
+            values=_without(self.values, other.grid) | dict(other.values),
+            grid=_without(self.grid, other.values) | dict(other.grid),
             bounds=(*self.bounds, *other.bounds),
-            minimize=other.minimize or self.minimize,
+            minimize=self.minimize if other.minimize is None else other.minimize,
         )
 
     def scenario(self) -> Scenario:
@@ -82,6 +93,10 @@ class Study:
         return Scenario(**named, parameters=dotted)
 
 
+def _without(mapping: Mapping[str, T], names: Container[str]) -> dict[str, T]:
+    return {name: value for name, value in mapping.items() if name not in names}
+
+
 def read_study(path: str | Path) -> Study:
     """Return what a scenario file asks.
 
@@ -95,23 +110,26 @@ def read_study(path: str | Path) -> Study:
         if key not in KEYS:
             raise FileError(path, str(UnknownNameError("key", key, KEYS)))
     named = {name: document[name] for name in FIELDS if name in document}
-    dotted = _flat(path, {"job": _table(path, document, "job")}, "[job]")
-    dotted |= _flat(path, _table(path, document, "set"), "[set]")
-    values = _at(path, "", lambda: _checked(named)) | _at(path, "[set]", lambda: _checked(dotted))
+    job = _flat(path, {"job": _table(path, document, "job")}, "[job]")
+    dotted = _flat(path, _table(path, document, "set"), "[set]")
+    for name in (named | job).keys() & dotted.keys():
+        raise FileError(path, f"'{name}' stands twice, here and outside of [set]", "[set]")
+    values = _at(path, "", lambda: _checked(named)) | _at(path, "[job]", lambda: _checked(job))
+    values |= _at(path, "[set]", lambda: _checked(dotted))
     grid = _flat(path, _table(path, document, "grid"), "[grid]")
     if "on" in values:
         values["on"] = _beside(path, str(values["on"]))
-    return Study(
-        values=values,
-        grid=_at(path, "[grid]", lambda: checked_grid(grid)),
-        bounds=_at(path, "assert", lambda: _bounds(document.get("assert", []))),
-        minimize=_at(path, "minimize", lambda: _text(document.get("minimize"))),
-    )
+    axes = _at(path, "[grid]", lambda: checked_grid(grid))
+    bounds = _at(path, "assert", lambda: _bounds(document.get("assert", [])))
+    minimize = _at(path, "minimize", lambda: _text(document.get("minimize")))
+    study: Study = _at(path, "[grid]", lambda: Study(
+        values=values, grid=axes, bounds=bounds, minimize=minimize))  # fmt: skip
+    return study
 
 
 def _document(path: str | Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise FileError(path, error.strerror or str(error)) from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

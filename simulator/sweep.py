@@ -105,20 +105,30 @@ def _table(points: Sequence[Mapping[str, Value]], rows: Mapping[int, Row]) -> pd
 
 
 def check_points(frame: pd.DataFrame, bounds: Sequence[Bound]) -> None:
-    """Raise where a point of a sweep breaks a bound; what cannot be keeps none.
+    """Raise where a point of a sweep breaks a bound.
+
+    Raises
+    ------
+    UnknownNameError, InputError : as of `broken_points`
+    BoundError : names how many points break bounds, and the first of them
+    """
+    broken = broken_points(frame, bounds)
+    if broken:
+        index, text = broken[0]
+        raise BoundError(f"{len(broken)} of {len(frame)} points break a bound; "
+                         f"the first is row {index + 1}: {text}")  # fmt: skip
+
+
+def broken_points(frame: pd.DataFrame, bounds: Sequence[Bound]) -> list[tuple[int, str]]:
+    """Return the index of each point that breaks a bound, and why; what cannot be keeps none.
 
     Raises
     ------
     UnknownNameError : a bound's metric is no column
     InputError : a bound's metric is unknown at a point
-    BoundError : names how many points break bounds, and the first of them
     """
     _check_names(frame, [bound.metric for bound in bounds])
-    broken = [(index, text) for index in frame.index if (text := _broken(frame, index, bounds))]
-    if broken:
-        index, text = broken[0]
-        raise BoundError(f"{len(broken)} of {len(frame)} points break a bound; "
-                         f"the first is row {index + 1}: {text}")  # fmt: skip
+    return [(index, text) for index in frame.index if (text := _broken(frame, index, bounds))]
 
 
 def _broken(frame: pd.DataFrame, index: int, bounds: Sequence[Bound]) -> str:

@@ -30,6 +30,9 @@ Evaluate: TypeAlias = Callable[[Scenario], "Run | Mapping[str, float | None]"]
 _MISTAKES = (UnknownNameError, UnitError, FileError)
 """Errors of the question itself: no other point of the grid can be meant."""
 
+INTERVAL = ("step_time_low_s", "step_time_high_s")
+"""What a row names the ends of the step time's interval."""
+
 CHUNK_S = 0.5
 """A chunk shall take about this long: rarely enough to be cheap, often enough to show progress."""
 LARGEST_CHUNK = 4096
@@ -89,7 +92,7 @@ def run_row(run: Run) -> Row:
     """Return the figures of a run as a sweep's row: `METRICS` and the interval of the step time."""
     low, high = run.interval or (None, None)
     row: dict[str, float | str | None] = {name: getattr(run, name) for name in METRICS}
-    return row | {"step_time_low_s": low, "step_time_high_s": high}
+    return row | dict(zip(INTERVAL, (low, high), strict=True))
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typer import Argument, Option, Typer
 from scalemodel.options import OutputOption, command
 from scalemodel.output import Output, emit, table_of
 from simulator.errors import ProgramError
-from simulator.scenario import parse_setting
+from simulator.scenario import named_once, parse_counts, parse_setting
 
 EXAMPLES = """
   scalemodel check-plan my_plan.py
@@ -37,12 +37,11 @@ def check_plan(
     """
     from scalemodel.own_code import load_plan
     from simulator.check_plan import check_plan as checked
-    from simulator.scenario import parse_grid_entry
 
-    values = dict(parse_setting(text) for text in settings)
+    values = named_once(map(parse_setting, settings), "--set")
+    counts = parse_counts(ranks, "--ranks")
     plan = load_plan(file, {key.removeprefix("plan."): value for key, value in values.items()})
-    _, counts = parse_grid_entry(f"plan.ranks={ranks}", "--ranks")
-    verdicts = [checked(plan, int(str(count))) for count in counts]
+    verdicts = [checked(plan, count) for count in counts]
     records = [{"devices": v.devices, "verdict": v.verdict, "why": v.why} for v in verdicts]
     emit(output, table_of(records))
     broken = [verdict for verdict in verdicts if verdict.broken]

@@ -12,7 +12,7 @@ from scalemodel.console import say
 from scalemodel.options import OutputOption, command
 from scalemodel.output import Output, Table, emit
 from simulator.errors import InputError
-from simulator.scenario import parse_grid_entry
+from simulator.scenario import parse_values
 from simulator.version import VERSION
 
 if TYPE_CHECKING:
@@ -62,10 +62,11 @@ def fit(
 def _processors(at: str | None) -> list[float]:
     if at is None:
         return []
-    _, values = parse_grid_entry(f"plan.p={at}", "--at")
-    if not all(isinstance(value, (int, float)) and value >= 1 for value in values):
+    values = parse_values(at, "--at")
+    numbers = [float(n) for n in values if isinstance(n, (int, float)) and not isinstance(n, bool)]
+    if len(numbers) < len(values) or min(numbers) < 1:
         raise InputError(f"--at {at}: expected numbers of at least 1")
-    return [float(str(value)) for value in values]
+    return numbers
 
 
 def _parameters(found: LawFit) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from scalemodel.console import say
 from scalemodel.options import OutputOption, command
 from scalemodel.output import Output, Table, emit
 from simulator.errors import InputError
-from simulator.scenario import parse_grid_entry, parse_setting
+from simulator.scenario import named_once, parse_counts, parse_setting
 from simulator.version import VERSION
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def measure(
 
     The step is done in torch, by number of threads p. Disturbed samples are discarded.
     """
-    counts = _counts(threads)
+    counts = parse_counts(threads, "--threads")
     step = _workload(workload, settings)
     steps = measured_steps(step, counts, budget, seed)
     records = [_record(one, steps[0], step.samples) for one in steps]
@@ -88,18 +88,10 @@ def measured_steps(
     return steps
 
 
-def _counts(threads: str) -> list[int]:
-    _, values = parse_grid_entry(f"plan.threads={threads}", "--threads")
-    counts = [value for value in values if isinstance(value, int) and value >= 1]
-    if len(counts) < len(values):
-        raise InputError(f"--threads {threads}: expected whole numbers of at least 1")
-    return counts
-
-
 def _workload(name: str, settings: list[str]) -> Workload:
     from workloads.registry import find_workload
 
-    values = dict(parse_setting(text) for text in settings)
+    values = named_once(map(parse_setting, settings), "--set")
     wrong = [key for key in values if not key.startswith("workload.")]
     if wrong:
         raise InputError(f"--set {wrong[0]}: what is measured is this machine; only workload.* "

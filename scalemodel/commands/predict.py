@@ -9,10 +9,10 @@ from typer import Option, Typer
 from scalemodel import report
 from scalemodel.options import Asked, Demanded, OutputOption, command
 from scalemodel.output import Output, emit
-from simulator.bounds import check_bounds
+from simulator.bounds import broken_bounds, check_bounds
 from simulator.errors import InputError
 from simulator.run import Run
-from simulator.scenario import Scenario, Value, parse_setting
+from simulator.scenario import Scenario, Value, named_once, parse_setting
 from simulator.study import Study
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def predict(
     Also what memory and energy it needs, how wrong the prediction may be, and where the numbers
     came from. With --grid it is a sweep.
     """
-    study = asked.study().merged(demanded.study())
+    study = asked.study(demanded)
     if study.grid:
         from scalemodel.commands.sweep import run_sweep
 
@@ -69,9 +69,12 @@ def predict(
         raise InputError(f"--minimize {study.minimize} needs --grid: the points to choose from")
     if largest_batch:
         study = with_largest_batch(asked, study)
+    if against and explain:
+        raise InputError("--explain says what binds one prediction; --against compares two")
     scenario, run = predicted(asked, study)
+    broken_bounds(run.metric, study.bounds)  # what cannot be judged is said before the payload
     if against:
-        other = scenario.changed(dict(_change(text) for text in against))
+        other = scenario.changed(named_once(map(_change, against), "--against"))
         first = report.Predicted(scenario, run)
         _print_ratio(first, report.Predicted(other, predicted_run(asked, other)), output)
     else:

@@ -11,7 +11,8 @@ from typer import Argument, Option, Typer
 from scalemodel.options import OutputOption, command
 from scalemodel.output import Output, Table, emit
 from scalemodel.report import source_record, unit_of
-from simulator.scenario import parse_setting
+from simulator.errors import InputError
+from simulator.scenario import named_once, parse_setting
 from simulator.source import Source
 
 EXAMPLES = """
@@ -44,7 +45,9 @@ def show(
     from scalemodel.names import kind_of
 
     kind = "device" if name.endswith(".toml") or Path(name).is_file() else kind_of(name)
-    values = dict(parse_setting(text) for text in settings)
+    values = named_once(map(parse_setting, settings), "--set")
+    if values and kind not in ("device", "workload"):
+        raise InputError(f"--set {next(iter(values))}: a {kind} has no parameters to set here")
     table, document = _SHOWN[kind](name, values)
     emit(output, table, document)
 

@@ -10,9 +10,11 @@ from typer import Option, Typer
 from scalemodel.console import progress, say
 from scalemodel.options import Asked, Demanded, OutputOption, command
 from scalemodel.output import Output, Table, cell, emit
-from simulator.errors import InputError
+from simulator.errors import InputError, UnknownNameError
+from simulator.run import METRICS
 from simulator.scenario import Scenario
 from simulator.study import Study
+from simulator.sweep_chunks import INTERVAL
 from simulator.version import VERSION
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def sweep(
     What does not fit stays in the table with its reason. With --out, an interrupted sweep
     continues where it was when the same command is run again.
     """
-    study = asked.study().merged(demanded.study())
+    study = asked.study(demanded)
     if not study.grid:
         raise InputError("a sweep needs a grid: --grid NAME=VALUES, or [grid] in a scenario file")
     run_sweep(asked, study, out, output)
@@ -54,11 +56,12 @@ def sweep(
 def run_sweep(asked: Asked, study: Study, out: Path | None, output: Output) -> None:
     """Sweep what a study asks and print the table, or the best point where one is wanted."""
     from scalemodel.own_code import own_plan
-    from simulator.sweep import best_point, check_points
+    from simulator.sweep import best_point, broken_points, check_points
     from simulator.sweep import sweep as swept
     from validation.what_if import WhatIf, stamp_of
 
     base = study.scenario()
+    _check_metrics(study)
     evaluate = WhatIf(own_plan(asked.plan_file, base))
     stamp = stamp_of([base.on, *map(str, study.grid.get("on", ()))])
     try:
@@ -72,6 +75,7 @@ def run_sweep(asked: Asked, study: Study, out: Path | None, output: Output) -> N
                                 "grid": study.grid}  # fmt: skip
     table = frame_table(frame)
     if study.minimize is None:
+        broken_points(frame, study.bounds)  # what cannot be judged is said before the payload
         shown = _for_people(table, base, study) if output is Output.TABLE else table
         emit(output, shown, document | {"points": table.records()})
         check_points(frame, study.bounds)
@@ -83,6 +87,15 @@ def run_sweep(asked: Asked, study: Study, out: Path | None, output: Output) -> N
         rows = [[n, cell(n, value)] for n, value in record.items() if value not in (None, "")]
         table = Table(["name", "value"], rows, f"least {study.minimize} of {len(frame)} points")
     emit(output, table, document | {"minimize": study.minimize, "best": record})
+
+
+def _check_metrics(study: Study) -> None:
+    """Raise where a bound or the aim names no metric: before the sweep, not at its end."""
+    known = (*METRICS, *INTERVAL, *study.grid)
+    aims = [] if study.minimize is None else [study.minimize]
+    for name in [*aims, *(bound.metric for bound in study.bounds)]:
+        if name not in known:
+            raise UnknownNameError("metric", name, known, "the sweep's table")
 
 
 def frame_table(frame: pd.DataFrame) -> Table:

@@ -450,6 +450,55 @@ def test_a_broken_scenario_file_is_one_error_that_names_file_and_key(refused, tm
     assert f"{path}: unknown key 'wrkload'" in refused(1, "predict", "--scenario", path)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--assert", "nosuch<=1"], "unknown metric 'nosuch'"),
+        (["--assert", "cost<=1"], "cannot be judged: cost is unknown here"),
+        (["--grid", "plan.threads=1,2", "--assert", "nosuch<=1"], "unknown metric 'nosuch'"),
+        (["--grid", "plan.threads=1,2", "--assert", "cost<=1"], "cost is unknown here"),
+        (["--grid", "plan.threads=1,2", "--minimize", ""], "unknown metric ''"),
+    ],
+)
+def test_a_bound_that_cannot_be_judged_is_refused_before_anything_is_printed(run, words, message):
+    result = run("predict", *MLP, *words)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
+
+
+def test_a_metric_that_is_none_is_refused_before_the_sweep(refused, monkeypatch):
+    monkeypatch.setattr("validation.what_if.WhatIf.many", lambda *_: pytest.fail("it was swept"))
+    words = ("sweep", *MLP, "--grid", "plan.threads=1,2")
+    assert "unknown metric 'speed'" in refused(1, *words, "--minimize", "speed")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["predict", *MLP, "--threads", 2, "--set", "plan.threads=3"], "plan.threads is given twi"),
+        (["predict", *MLP, "--against", DEVICE, "--against", "this-machine"], "on is given twice"),
+        (["predict", *MLP, "--against", DEVICE, "--explain"], "--against compares two"),
+        (["sweep", *MLP, "--grid", "steps=1,2", "--grid", "steps=3,4"], "steps is given twice"),
+        (["sweep", *MLP, "--grid", "steps=1,2", "--steps", 3], "both a value (3) and a grid"),
+        (["show", "mlp", "--set", "workload.batch=1", "--set", "workload.batch=2"], "given twice"),
+        (["show", "amdahl", "--set", "plan.threads=2"], "a law has no parameters to set"),
+        (["measure", "mlp", "--set", "workload.batch=1", "--set", "workload.batch=2"], "twice"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(refused, words, message):
+    assert message in refused(1, *words)
+
+
+def test_a_value_from_a_flag_takes_the_place_of_a_grid_in_a_file(fine, refused, tmp_path):
+    path = tmp_path / "mine.toml"
+    text = "workload = 'mlp'\non = 'amd-epyc-7742'\n[grid]\nplan.threads = [1, 2]\n"
+    path.write_text(text, encoding="utf-8")
+    assert "points" in json.loads(fine("predict", "--scenario", path, "-o", "json"))
+    one = json.loads(fine("predict", "--scenario", path, "--threads", 4, "-o", "json"))
+    assert one["scenario"]["set"] == {"plan.threads": 4}
+    assert "a sweep needs a grid" in refused(1, "sweep", "--scenario", path, "--threads", 4)
+
+
 # --- sweep -------------------------------------------------------------------------------------
 
 
@@ -532,6 +581,8 @@ def test_a_workload_is_measured_by_number_of_threads(fine):
         (["mpl"], "did you mean 'mlp'"),
         (["mlp", "--threads", "0"], "--threads 0: expected whole numbers of at least 1"),
         (["mlp", "--threads", "1.5"], "--threads 1.5: expected whole numbers"),
+        (["mlp", "--threads", "true"], "--threads true: expected whole numbers"),
+        (["mlp", "--threads", ""], "--threads : expected values such as 1,2,4"),
         (["mlp", "--threads", "100000"], "--threads: this machine has"),
         (["mlp", "--set", "on.cores=2"], "only workload.* can be set"),
         (["mlp", "--set", "workload.batch=0"], "at least 1; got 0"),
@@ -585,6 +636,8 @@ def test_too_few_points_are_warned_of_on_stderr(run, tmp_path):
         ("p,time_s\n1,10\n2,6\n", ["--law", "uls"], "did you mean 'usl'"),
         ("p,time_s\n1,10\n2,6\n", ["--at", "0"], "--at 0: expected numbers of at least 1"),
         ("p,time_s\n1,10\n2,6\n", ["--at", "many"], "--at many: expected numbers"),
+        ("p,time_s\n1,10\n2,6\n", ["--at", "true"], "--at true: expected numbers"),
+        ("p,time_s\n1,10\n2,6\n", ["--at", ""], "--at : expected values such as 1,2,4"),
     ],
 )
 def test_points_that_cannot_be_fitted_are_bad_input(refused, tmp_path, text, flags, message):
@@ -801,6 +854,13 @@ def test_a_plan_that_breaks_the_contract_exits_with_1_and_says_why(run, own_plan
 def test_a_file_that_defines_no_plan_is_bad_input(refused, own_plan, text, message):
     own_plan.write_text(text, encoding="utf-8")
     assert message in refused(1, "check-plan", own_plan)
+
+
+@pytest.mark.parametrize("ranks", ["0", "1.5", "many", "true"])
+def test_numbers_of_devices_are_whole_and_read_before_any_code_is_run(run, own_plan, ranks):
+    result = run("check-plan", own_plan, "--ranks", ranks)
+    assert result.exit_code == 1
+    assert result.stderr == f"error: --ranks {ranks}: expected whole numbers of at least 1\n"
 
 
 def test_parameters_that_a_plan_does_not_take_are_bad_input(refused, own_plan):

@@ -35,6 +35,11 @@ def test_a_text_that_is_no_bound_is_an_error_that_names_the_flag(text):
         parse_bound(text)
 
 
+def test_a_bound_without_a_limit_is_no_bound():
+    with pytest.raises(InputError, match="expected METRIC<=LIMIT"):
+        parse_bound("step_time_s<=")
+
+
 def test_a_limit_in_a_unit_of_another_dimension_is_an_error():
     with pytest.raises(UnitError, match="'4 GB' is not in a unit of s"):
         parse_bound("step_time_s<=4 GB")

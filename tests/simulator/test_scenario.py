@@ -185,7 +185,7 @@ def test_paths_of_device_files_are_not_taken_for_ranges():
 @pytest.mark.parametrize(
     "text",
     ["4..1", "1..8*1", "0..8*2", "1..8/1", "1..8/2.5", "0.5..2.5", "1,1", "true,1", "a..b/2,a..b/2",
-     "[]", "1..99999999999", "nan", "1..x/3"],
+     "[]", "1..99999999999", "nan", "1..x/3", "1,,2", "1..2*1.0000000001"],
 )  # fmt: skip
 def test_a_grid_entry_that_makes_no_sense_is_an_error_that_names_the_flag(text):
     with pytest.raises(InputError, match="grid"):

@@ -70,6 +70,24 @@ def test_flags_win_over_the_file_and_bounds_add_up(study_file):
     assert both.minimize == "step_time_s"
 
 
+def test_a_value_takes_the_place_of_a_grid_and_a_grid_that_of_a_value(study_file):
+    held = read_study(study_file(WHOLE))
+    one = held.merged(Study(values={"plan.threads": 2}))
+    assert (one.values["plan.threads"], one.grid) == (2, {})
+    many = held.merged(Study(grid={"workload.batch": (1, 2)}))
+    assert "workload.batch" not in many.values
+    assert many.grid == {"plan.threads": (1, 2), "workload.batch": (1, 2)}
+
+
+def test_a_name_with_both_a_value_and_a_grid_contradicts_itself():
+    with pytest.raises(InputError, match=r"plan.threads is given both a value \(4\) and a grid"):
+        Study(values={"plan.threads": 4}, grid={"plan.threads": (1, 2)})
+
+
+def test_a_byte_order_mark_before_a_scenario_file_is_no_part_of_it(study_file):
+    assert read_study(study_file("\ufeffworkload = 'mlp'")).values == {"workload": "mlp"}
+
+
 def test_a_machine_file_is_looked_for_beside_the_scenario_file(study_file, tmp_path):
     (tmp_path / "mine-too.toml").write_text("", encoding="utf-8")
     study = read_study(study_file('workload = "mlp"\non = "mine-too.toml"'))
@@ -112,6 +130,10 @@ def test_a_study_without_workload_or_machine_says_which_flag_is_missing(values, 
         ("set = 3", r"\[set\]: expected a table, got 3"),
         ("[grid]\nplan.threads = 3", r"\[grid\]: .*expected a list"),
         ("[grid]\nplan.threads = [1, 1]", "1 stands twice"),
+        ("[set]\nplan.threads = 1\n[grid]\nplan.threads = [2]", r"\[grid\]: .* both a value"),
+        ("steps = 2\n[set]\nsteps = 3", r"\[set\]: 'steps' stands twice"),
+        ("[set]\njob.steps = 2\n[job]\nsteps = 3", r"\[set\]: 'job.steps' stands twice"),
+        ("[job]\nsteps = nan", r"\[job\]: job.steps: expected a finite number"),
         ("[grid]\nplan.threads = []", "at least one value"),
         ("assert = 'x'", "assert: 'x': expected METRIC<=LIMIT"),
         ("assert = 3", "assert: expected a text or a list of texts, got 3"),
