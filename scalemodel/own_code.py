@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from scalemodel.console import say
-from simulator.errors import FileError, InputError
+from simulator.errors import FileError, InputError, ProgramError, ScalemodelError
 from simulator.protocols import Plan
 from simulator.scenario import Scenario
 
@@ -29,7 +32,6 @@ def own_plan(path: Path | None, scenario: Scenario) -> Plan | None:
 
 def load_plan(path: Path, parameters: dict[str, Any]) -> Plan:
     """Return the plan that a file defines: `plan = ...`, or one class with a plan's methods."""
-    say(f"running the code of {path}")
     module = _run(path)
     found = getattr(module, "plan", None)
     if found is not None and not inspect.isclass(found):
@@ -39,34 +41,63 @@ def load_plan(path: Path, parameters: dict[str, Any]) -> Plan:
         return _checked(path, found)
     made = found if inspect.isclass(found) else _only_class(path, module)
     try:
-        return _checked(path, made(**parameters))
+        with redirect_stdout(sys.stderr):
+            return _checked(path, made(**parameters))
     except TypeError as error:
         raise InputError(f"{path}: {made.__name__}: {error}") from error
+    except Exception as error:
+        raise FileError(path, _text_of(error), _line_of(error, path)) from error
+
+
+@contextmanager
+def running(path: Path | None) -> Iterator[None]:
+    """Run code that may call the plan of a file; what it prints is no payload.
+
+    Raises
+    ------
+    ProgramError : the plan raised something else than this project's errors
+    """
+    if path is None:
+        yield
+        return
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except ScalemodelError:
+        raise
+    except (Exception, SystemExit) as error:
+        place = ": ".join(part for part in (str(path), _line_of(error, path)) if part)
+        raise ProgramError(f"{place}: {_text_of(error)}") from error
 
 
 def _run(path: Path) -> ModuleType:
     if not path.is_file():
-        raise FileError(path, "No such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+        raise FileError(path, "is no file" if path.exists() else "No such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path.absolute())
     if spec is None or spec.loader is None:
         raise FileError(path, "is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    say(f"running the code of {path}")
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        line = getattr(error, "lineno", None) or _line_of(error, path)
-        raise FileError(path, f"{type(error).__name__}: {error}", f"line {line}") from error
+        raise FileError(path, _text_of(error), _line_of(error, path)) from error
     return module
 
 
-def _line_of(error: BaseException, path: Path) -> int | None:
-    """Return the line of the file at which an error arose."""
-    line, trace = None, error.__traceback__
+def _text_of(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _line_of(error: BaseException, path: Path) -> str:
+    """Return the line of the file at which an error arose, "" where it did not arise there."""
+    line, trace = getattr(error, "lineno", None), error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
+        if trace.tb_frame.f_code.co_filename == str(path.absolute()):
+            line = getattr(error, "lineno", None) or trace.tb_lineno
         trace = trace.tb_next
-    return line
+    return "" if line is None else f"line {line}"
 
 
 def _only_class(path: Path, module: ModuleType) -> Any:

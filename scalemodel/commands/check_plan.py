@@ -9,7 +9,7 @@ from typer import Argument, Option, Typer
 
 from scalemodel.options import OutputOption, command
 from scalemodel.output import Output, emit, table_of
-from simulator.errors import ProgramError
+from simulator.errors import InputError, ProgramError
 from simulator.scenario import named_once, parse_counts, parse_setting
 
 EXAMPLES = """
@@ -35,15 +35,18 @@ def check_plan(
 
     Finds deadlocks, races, lost messages, and ranks that copies() wrongly calls alike.
     """
-    from scalemodel.own_code import load_plan
+    from scalemodel.own_code import load_plan, running
     from simulator.check_plan import check_plan as checked
 
     values = named_once(map(parse_setting, settings), "--set")
     counts = parse_counts(ranks, "--ranks")
     plan = load_plan(file, {key.removeprefix("plan."): value for key, value in values.items()})
-    verdicts = [checked(plan, count) for count in counts]
+    with running(file):
+        verdicts = [checked(plan, count) for count in counts]
     records = [{"devices": v.devices, "verdict": v.verdict, "why": v.why} for v in verdicts]
     emit(output, table_of(records))
     broken = [verdict for verdict in verdicts if verdict.broken]
     if broken:
         raise ProgramError(f"{file}: {broken[0].why}")
+    if not any(verdict.verdict == "fine" for verdict in verdicts):
+        raise InputError(f"{file}: was judged on none of --ranks {ranks}: {verdicts[0].why}")

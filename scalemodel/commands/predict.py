@@ -92,13 +92,15 @@ def _change(text: str) -> tuple[str, Value]:
 
 def with_largest_batch(asked: Asked, study: Study) -> Study:
     """Return a study at the largest batch that fits (1 where none does)."""
-    from scalemodel.own_code import own_plan
+    from scalemodel.own_code import own_plan, running
     from validation.predict import BATCH, largest_batch
 
     if BATCH in study.values:
         raise InputError(f"--largest-batch finds {BATCH}, which is given as {study.values[BATCH]}")
     scenario = study.scenario()
-    largest = largest_batch(scenario, plan=own_plan(asked.plan_file, scenario))
+    plan = own_plan(asked.plan_file, scenario)
+    with running(asked.plan_file):
+        largest = largest_batch(scenario, plan=plan)
     return study.merged(Study(values={BATCH: max(largest, 1)}))
 
 
@@ -110,10 +112,12 @@ def predicted(asked: Asked, study: Study) -> tuple[Scenario, Run]:
 
 def predicted_run(asked: Asked, scenario: Scenario, record: bool = False) -> Run:
     """Return the run of a scenario, under the user's own plan where one is given."""
-    from scalemodel.own_code import own_plan
+    from scalemodel.own_code import own_plan, running
     from validation.predict import predict as run_of
 
-    return run_of(scenario, plan=own_plan(asked.plan_file, scenario), record=record)
+    plan = own_plan(asked.plan_file, scenario)
+    with running(asked.plan_file):
+        return run_of(scenario, plan=plan, record=record)
 
 
 def explained(run: Run) -> Explanation:

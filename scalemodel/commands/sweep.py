@@ -55,7 +55,7 @@ def sweep(
 
 def run_sweep(asked: Asked, study: Study, out: Path | None, output: Output) -> None:
     """Sweep what a study asks and print the table, or the best point where one is wanted."""
-    from scalemodel.own_code import own_plan
+    from scalemodel.own_code import own_plan, running
     from simulator.sweep import best_point, broken_points, check_points
     from simulator.sweep import sweep as swept
     from validation.what_if import WhatIf, stamp_of
@@ -65,7 +65,7 @@ def run_sweep(asked: Asked, study: Study, out: Path | None, output: Output) -> N
     evaluate = WhatIf(own_plan(asked.plan_file, base))
     stamp = stamp_of([base.on, *map(str, study.grid.get("on", ()))])
     try:
-        with progress("points") as tell:
+        with progress("points") as tell, running(asked.plan_file):
             frame = swept(study.grid, evaluate, base, out=out, progress=tell, stamp=stamp)
     except KeyboardInterrupt:
         if out is not None:

@@ -849,11 +849,48 @@ def test_a_plan_that_breaks_the_contract_exits_with_1_and_says_why(run, own_plan
         ("def f(:", "line 1: SyntaxError"),
         ("x = 1\n1 / 0", "line 2: ZeroDivisionError"),
         ("import sys\nsys.exit(0)", "line 2: SystemExit: 0"),
+        ("x = 1\0", "mine.py: SyntaxError"),
+        (OWN.replace("self.period = period", "raise ValueError('no')"), "line 6: ValueError: no"),
+        (OWN.replace("Placement((0,), (1,))", "Placement((), ())"), "judged on none of --ranks"),
     ],
 )
 def test_a_file_that_defines_no_plan_is_bad_input(refused, own_plan, text, message):
     own_plan.write_text(text, encoding="utf-8")
     assert message in refused(1, "check-plan", own_plan)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("rank.sleep(0.5 * self.period)", "1 / 0", "line 14: ZeroDivisionError: division by zero"),
+        ('job.works["step"]', 'job.works["stop"]', "line 13: KeyError: 'stop'"),
+        ("rank, job)", ")", "TypeError: Mine.program() takes 1 positional argument but 3"),
+        ("return Placement((0,), (1,))", "raise SystemExit(0)", "line 8: SystemExit: 0"),
+    ],
+)
+@pytest.mark.parametrize("grid", [[], ["--grid", "workload.batch=1,2"]])
+def test_what_a_plan_of_ones_own_raises_is_its_mistake_and_not_ours(
+    refused, own_plan, monkeypatch, grid, old, new, message
+):
+    monkeypatch.chdir(own_plan.parent)
+    own_plan.write_text(OWN.replace(old, new), encoding="utf-8")
+    error = refused(1, "predict", *MLP, "--plan", own_plan.name, *grid)
+    assert error.startswith(f"error: {own_plan.name}: ")
+    assert message in error
+
+
+def test_what_a_plan_of_ones_own_prints_is_no_payload(run, own_plan):
+    own_plan.write_text(OWN.replace("        for _", "        print('hi')\n        for _"))
+    result = run("predict", *MLP, "--plan", own_plan, "-o", "json")
+    assert json.loads(result.stdout)["value"] > 0
+    assert "hi" in result.stderr
+
+
+def test_a_missing_file_of_a_plan_is_not_said_to_be_run(run, tmp_path):
+    for path in (tmp_path / "none.py", tmp_path):
+        result = run("check-plan", path)
+        assert result.exit_code == 1
+        assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("ranks", ["0", "1.5", "many", "true"])
