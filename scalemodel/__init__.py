@@ -57,7 +57,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     # hardware, workloads, plans
     "hwmodels.devices": ("find_device", "list_devices"),
     "workloads.registry": ("find_workload", "list_workloads"),
-    "workloads.plans": ("Single", "Threads", "find_plan"),
+    "workloads.plans": ("Single", "Threads", "Prefetch", "find_plan"),
     "workloads.card": ("complexity_card",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

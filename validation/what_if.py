@@ -130,6 +130,21 @@ class Found:
             return None
 
 
+class Built:
+    """Build workloads, each once: a sweep may go through more than are remembered."""
+
+    def __init__(self) -> None:
+        self._workloads: dict[tuple[object, ...], Workload] = {}
+
+    def workload(self, scenario: Scenario) -> Workload:
+        """Return the workload of a scenario; errors as of `workload_of`."""
+        sizes = scenario.under("workload")
+        key = (scenario.workload, *((name, type(v), v) for name, v in sorted(sizes.items())))
+        if key not in self._workloads:
+            self._workloads[key] = workload_of(scenario.workload, sizes)
+        return self._workloads[key]
+
+
 def _threads_alone(plan: Plan) -> int | None:
     """Return the threads of a plan in which one rank does one op after another; None: another."""
     if isinstance(plan, Single):
@@ -274,11 +289,11 @@ class WhatIf:
 
     def many(self, scenarios: Sequence[Scenario]) -> list[Row | ScalemodelError]:
         """Return for each scenario its figures, or the error that one by one would raise."""
-        found = Found()
+        found, built = Found(), Built()
         answers: dict[int, Row | ScalemodelError] = {}
         # A device after the other: each keeps what it knows of a graph only as long as needed.
         for indices in _by_device(scenarios).values():
-            alone = [self._alone(scenarios[i]) for i in indices]
+            alone = [self._alone(scenarios[i], built) for i in indices]
             device = found.device(scenarios[indices[0]])
             if isinstance(device, Costed):
                 points = [(i, one) for i, one in zip(indices, alone, strict=True) if one]
@@ -287,14 +302,14 @@ class WhatIf:
         answers |= {index: self._by_events(scenarios[index]) for index in left}
         return [answers[index] for index in range(len(scenarios))]
 
-    def _alone(self, scenario: Scenario) -> _Alone | None:
+    def _alone(self, scenario: Scenario, built: Built) -> _Alone | None:
         """Return what one rank does alone; None where events (or an error) are needed."""
         try:
             plan = plan_of(scenario) if self.plan is None else self.plan
             threads = _threads_alone(plan)
             if threads is None:
                 return None
-            workload = workload_of(scenario.workload, scenario.under("workload"))
+            workload = built.workload(scenario)
             tariff = tariff_of(scenario, workload)
         except ScalemodelError:
             return None

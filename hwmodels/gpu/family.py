@@ -7,7 +7,6 @@ form leaves over is smooth in the logarithms of the sizes: a *correction* holds 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -153,14 +152,20 @@ class Family:
 
     def correction(self, fit: FamilyFit, sizes: Sizes) -> FloatArray:
         """Return the logarithm of the correction of kernels (n,), interpolated on the grid."""
-        grid = np.array(fit.correction).reshape([axis.count for axis in self.axes])
-        low, part = zip(*(_place(axis, sizes) for axis in self.axes), strict=True)
-        found = np.zeros(len(low[0]))
-        for corner in itertools.product((0, 1), repeat=len(self.axes)):
-            at = tuple(place + side for place, side in zip(low, corner, strict=True))
-            weights = [share if side else 1 - share
-                       for share, side in zip(part, corner, strict=True)]  # fmt: skip
-            found += grid[at] * np.prod(weights, axis=0)
+        placed = [_place(axis, sizes) for axis in self.axes]
+        at, step = np.zeros(len(placed[0][0]), np.int64), 1
+        steps: list[int] = []  # between neighbours on each axis, in the flat grid
+        for axis, (low, _) in zip(reversed(self.axes), reversed(placed), strict=True):
+            at += step * low
+            steps.insert(0, step)
+            step *= axis.count
+        corners: list[tuple[int, FloatArray | float]] = [(0, 1.0)]
+        for (_, part), step in zip(placed, steps, strict=True):
+            corners = [(place + side * step, weight * (part if side else 1 - part))
+                       for place, weight in corners for side in (0, 1)]  # fmt: skip
+        grid, found = np.array(fit.correction), np.zeros(len(at))
+        for place, weight in corners:
+            found += grid[at + place] * weight
         return found
 
 

@@ -14,7 +14,7 @@ from simulator.errors import InputError, UnknownNameError
 from simulator.ops import Graph, Op
 from simulator.protocols import Machine, Plan
 from simulator.workload import Job, Workload
-from workloads.plans import PLANS, Single, Threads, chains_of, find_plan
+from workloads.plans import PLANS, Prefetch, Single, Threads, chains_of, find_plan
 
 
 @dataclass(frozen=True)
@@ -145,3 +145,25 @@ def test_unknown_plans_and_parameters_tell_the_nearest():
         find_plan("thread")
     with pytest.raises(UnknownNameError, match="did you mean 'inter_op'"):
         find_plan("threads", interop=2)
+
+
+# --- input from a host
+
+
+def test_the_next_input_is_copied_while_a_step_computes():
+    ops = [Op(kind="sort", dims=(1, 1))] * 3
+    workload = Workload(name="w", parameters={}, graph=Graph.of(ops), samples=1, input_bytes=8.0)
+    job = Job.of(workload, 2)
+    program = Prefetch().program(Rank(0, 1), job)
+    for _ in range(job.steps):
+        started = next(program)
+        assert isinstance(started, Start)
+        assert started.action == Compute(job.works["input"])
+        handle = Handle(started.action)
+        assert program.send(handle) == Compute(job.works["step"])
+        assert program.send(None) == Wait((handle,))
+    assert next(program, None) is None
+
+
+def test_without_input_there_is_nothing_to_copy():
+    assert played(Prefetch(), job_of([[], [0]])) == played(Single(), job_of([[], [0]]))
