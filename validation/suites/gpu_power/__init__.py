@@ -1,0 +1,1 @@
+"""Power and energy of GPUs: training epochs under power limits, and kernels."""
