@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.errors import InputError
+from simulator.errors import DoesNotFitError, InputError
+from simulator.formula import check_whole
 from simulator.scenario import Scenario, Value
+from simulator.units import format_quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,13 +86,34 @@ def measure(
 
     Raises
     ------
-    InputError : torch is not installed, or fewer than one thread
+    InputError : torch is not installed, fewer than one thread, or a seed that torch does not take
+    DoesNotFitError : the step needs more memory than this machine has
     """
+    check_whole("seed", seed, 0)
+    if seed >= TOO_LARGE_SEED:
+        raise InputError(f"seed: torch takes seeds below 2**63, got {seed}")
     with torch_needed("measuring"):
         from validation.torch_measure import measure_workload
     from validation.measure import Effort
 
+    _check_fits(workload)
     return measure_workload(workload, threads, effort=Effort(budget_s=budget_s), seed=seed)
+
+
+TOO_LARGE_SEED = 2**63
+"""torch keeps seeds in 64 bits with a sign."""
+
+
+def _check_fits(workload: Workload) -> None:
+    """Raise before memory is asked for that this machine does not have."""
+    from hwmodels.this_machine import this_machine
+    from simulator.memory import peak_memory
+
+    need, have = peak_memory(workload)["total"], this_machine().memory_bytes
+    if have is not None and need > have:
+        needed, had = (format_quantity(size, "bytes") for size in (need, have))
+        raise DoesNotFitError(f"{workload.name} needs {needed}; this machine has {had}",
+                              "measure a smaller batch or a smaller workload")  # fmt: skip
 
 
 def measure_energy_j(workload: Workload, threads: int = 1, *, seed: int = 0) -> float | None:

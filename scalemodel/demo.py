@@ -83,6 +83,10 @@ class Showing:
                 self.error_pct]  # fmt: skip
 
 
+NUMBERS = "predicted-against-measured.csv"
+"""The file of the table."""
+
+
 def showings(
     threads: Sequence[int],
     tell: Callable[[int, int], None],
@@ -144,6 +148,6 @@ def write(shown: Sequence[Showing], folder: Path) -> tuple[Path, Path]:
     """
     figure = plot_accuracy([one.pair for one in shown], "Predicted and measured on this machine")
     picture = save_figure(figure, folder / "predicted-against-measured.png")
-    numbers = folder / "predicted-against-measured.csv"
+    numbers = folder / NUMBERS
     write_text(numbers, csv_text(table_of(shown)))
     return numbers, picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -205,13 +206,24 @@ def pairs_of(report: Any, split: str, where: object) -> tuple[list[Pair], str, s
         cases = [c for c in report["cases"] if c["predicted"] is not None and c["split"] == split]
         unit = Counter(c["unit"] for c in cases).most_common(1)[0][0] if cases else ""
         pairs = [
-            Pair(c["measured"], c["predicted"], c["low"], c["high"], c["group"])
+            Pair(float(c["measured"]), float(c["predicted"]), *_interval(c), _text(c["group"]))
             for c in cases
             if c["unit"] == unit
         ]
         title = f"suite {report['suite']}, {split.replace('_', ' ')}"
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileError(where, f"is no report of `scalemodel compare -o json` ({error})") from None
     if not pairs:
         raise FileError(where, f"holds no predicted case that is {split}")
     return pairs, title, unit
+
+
+def _interval(case: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    low, high = (None if case[end] is None else float(case[end]) for end in ("low", "high"))
+    return low, high
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, got {value!r}")
+    return value

@@ -25,6 +25,13 @@ from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.formula import Numbers, Result, numbers, plain
 from simulator.ops import FloatArray
 
+LOWEST = {"p": 1.0, "time_s": 1e-100}
+LARGEST = 1e100
+"""Squares of what is smaller or larger leave the range of floats."""
+
+MOST_LOG_ERROR = 100.0
+"""Few points now and then draw a wild error; a factor of exp(100) is as good as any above it."""
+
 FEWEST_DISTINCT_P = 4
 """With fewer distinct p a law fits almost anything; the fit warns."""
 
@@ -73,7 +80,7 @@ class Law:
 
 
 def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
-    return part / np.maximum(whole, np.finfo(float).tiny)
+    return part / np.maximum(whole, np.maximum(part / LARGEST, np.finfo(float).tiny))
 
 
 def _amdahl_terms(p: FloatArray) -> FloatArray:
@@ -151,7 +158,7 @@ class LawFit:
 
     def time_s(self, p: Numbers) -> Result:
         """Return the fitted time on `p` processors, seconds; `p` is one number or many."""
-        return plain(self.law.terms(numbers("p", p, low=1)) @ self.coefficients)
+        return plain(self.law.terms(numbers("p", p, 1, LARGEST)) @ self.coefficients)
 
     def speedup(self, p: Numbers) -> Result:
         """Return the fitted speedup over one processor."""
@@ -162,7 +169,7 @@ class LawFit:
         value = self.time_s(p)
         if not len(self.draws):
             return Prediction(value, None, None)
-        curves = self.law.terms(numbers("p", p, low=1)) @ self.draws.T
+        curves = self.law.terms(numbers("p", p, 1, LARGEST)) @ self.draws.T
         low, high = _bounds(np.maximum(curves * self.noise, 0), self.confidence)
         return Prediction(value, plain(np.minimum(low, value)), plain(np.maximum(high, value)))
 
@@ -306,8 +313,8 @@ def fit_law(
 
 
 def _points(p: Numbers, time_s: Numbers) -> Points:
-    counts = np.atleast_1d(numbers("p", p, low=1))
-    times = np.atleast_1d(numbers("time_s", time_s, above=True))
+    counts = np.atleast_1d(_measured("p", p))
+    times = np.atleast_1d(_measured("time_s", time_s))
     if counts.shape != times.shape or counts.ndim != 1:
         raise InputError(
             f"time_s: expected one time for each p, got {times.size} times for {counts.size} p"
@@ -317,6 +324,12 @@ def _points(p: Numbers, time_s: Numbers) -> Points:
         got = f"only p = {distinct[0]:g}" if len(distinct) else "no points"
         raise InputError(f"p: expected points at two or more distinct p, got {got}")
     return Points(counts, times)
+
+
+def _measured(name: str, values: Numbers) -> FloatArray:
+    """Return the p or the times of points; what is no time at all is said in simpler words."""
+    known = numbers(name, values, low=float(name == "p"), above=name != "p")
+    return numbers(name, known, LOWEST[name], LARGEST)
 
 
 def _width(law: Law, points: Points) -> int:
@@ -368,7 +381,8 @@ def _bootstrap(
     errors = np.log(points.time_s / curve) * np.sqrt(count / freedom)
     errors = np.concatenate([errors, -errors])
     scale = np.sqrt(freedom / rng.chisquare(freedom, size=draws))
-    drawn = np.exp(rng.choice(errors, size=(draws, count + 1)) * scale[:, None])
+    exponents = rng.choice(errors, size=(draws, count + 1)) * scale[:, None]
+    drawn = np.exp(np.clip(exponents, -MOST_LOG_ERROR, MOST_LOG_ERROR))
     again = [_coefficients(law, Points(points.p, curve * row)) for row in drawn[:, :count]]
     return np.array(again), drawn[:, count]
 
@@ -402,8 +416,8 @@ def read_points(path: str | Path) -> Points:
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            rows = [(reader.line_num, row) for row in reader]
             columns = list(reader.fieldnames or [])
+            rows = [(reader.line_num, row) for row in reader]
     except OSError as error:
         raise FileError(path, error.strerror or str(error)) from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -412,6 +426,11 @@ def read_points(path: str | Path) -> Points:
         if column not in columns:
             got = ", ".join(columns) or "an empty file"
             raise FileError(path, f"expected columns p and time_s, got {got}", column)
+        if columns.count(column) > 1:
+            raise FileError(path, "two columns have this name", column)
+    for line, row in rows:
+        if None in row:
+            raise FileError(path, f"more cells than the {len(columns)} columns", f"line {line}")
     if not rows:
         raise FileError(path, "expected at least one row below the header")
     return Points(*(_column(path, rows, name) for name in Points._fields))
@@ -433,4 +452,4 @@ def _cell(name: str, text: str | None) -> float:
         value = float(text or "")
     except ValueError:
         raise InputError(f"{name}: expected a number, got {text or 'nothing'!r}") from None
-    return float(numbers(name, value, low=float(name == "p"), above=name != "p"))
+    return float(_measured(name, value))

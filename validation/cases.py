@@ -193,6 +193,9 @@ def read_table(path: Path) -> list[dict[str, str]]:
     if len(rows) < 2:
         raise FileError(path, "has no rows below its header")
     header = rows[0]
+    twice = [name for name, times in Counter(header).items() if times > 1]
+    if twice:
+        raise FileError(path, f"has more than one column named '{twice[0]}'")
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
             raise FileError(path, f"has {len(row)} cells where the header has {len(header)}; "

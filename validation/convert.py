@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from simulator.errors import InputError, ScalemodelError
+from simulator.errors import FileError, InputError, ScalemodelError
 from validation.cases import Conversion, read_table, write_cases
 from validation.suite import find_suite, list_suites
 
@@ -27,7 +27,12 @@ def convert(suite: str, raw: Path, out: Path) -> Conversion:
     if found.convert is None:
         raise InputError(f"suite {suite} measures this machine and takes no table")
     rows = read_table(raw)
-    conversion = found.convert(rows)
+    try:
+        conversion = found.convert(rows)
+    except FileError:
+        raise
+    except InputError as error:
+        raise FileError(raw, str(error)) from None
     if not conversion.cases:
         reasons = "; ".join(f"{n} {why}" for why, n in conversion.out_of_scope.items())
         raise InputError(f"{raw}: no row is in the scope of suite {suite} ({reasons})")

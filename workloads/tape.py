@@ -21,6 +21,8 @@ from workloads.kernels import Call, Operand, cost_of
 
 FORMULA_MODULES = (kernel_flops, kernel_traffic)
 """The modules that fill the table of formulas."""
+MOST_CALLS = 1_000_000
+"""A step above this is taken for a mistake: it would take minutes and gigabytes to predict."""
 EXTERNAL = -1
 """Stands for the writer of what was there before the step."""
 
@@ -151,6 +153,8 @@ class Tape:
         """
         row = self._row(name, inputs, outputs, writes, options)
         index = len(self._rows)
+        if index >= MOST_CALLS:
+            raise InputError(f"a step of more than {MOST_CALLS:,} kernel calls is not recorded")
         self._rows.append(row)
         before: dict[int, float] = {}
         for one, nbytes in zip(inputs, self._reads[row], strict=True):

@@ -14,6 +14,7 @@ from scalemodel.console import say
 from scalemodel.options import OutputOption, command
 from scalemodel.output import Output, Table, emit
 from simulator.errors import InputError
+from simulator.files import check_can_write
 
 if TYPE_CHECKING:
     from validation.cases import Case
@@ -71,6 +72,9 @@ def compare(
         raise InputError("compare needs --suite NAME, or --all without one")
     if live and not every:
         raise InputError("--live belongs to --all; a suite that measures this machine always does")
+    if every and (cases or split or not baselines or output is not Output.TABLE):
+        raise InputError("--all writes one report of everything; --cases, --split, --no-baselines "
+                         "and --output belong to --suite")  # fmt: skip
     if suite is None:
         _all(out or Path("ACCURACY.md"), live)
         return
@@ -81,6 +85,7 @@ def compare(
 def _all(out: Path, live: bool) -> None:
     from validation.accuracy import recorded_reports, write_accuracy
 
+    check_can_write(out)
     recorded = recorded_reports(say)
     if live:
         write_accuracy(out, recorded, _live_reports(), _stamp())
@@ -110,6 +115,8 @@ def _cases(name: str, file: Path | None, keep: Path | None) -> Sequence[Case]:
 
     suite = find_suite(name)
     if file is None and suite.measure is not None:
+        if keep is not None:
+            check_can_write(keep)
         say(f"suite {name} measures this machine; this takes minutes")
         with torch_needed("measuring"):
             measured = suite.measure(say)

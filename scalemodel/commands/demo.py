@@ -10,6 +10,7 @@ from typer import Option, Typer
 from scalemodel.console import progress, say
 from scalemodel.options import OutputOption, command
 from scalemodel.output import Output, emit
+from simulator.files import check_can_write
 
 EXAMPLES = """
   scalemodel demo
@@ -36,6 +37,7 @@ def demo(
     from scalemodel import demo as showing
     from scalemodel.commands.calibrate import calibrated_already, run_calibration
 
+    check_can_write(out / showing.NUMBERS)
     if calibrated_already() is None:
         run_calibration(quick=True)
     else:

@@ -32,9 +32,16 @@ class Split(StrEnum):
     CALIBRATED_ON = "calibrated_on"
 
 
+EXAMPLES = """\b
+Examples:
+  scalemodel plot speedup times.csv --law amdahl --law usl
+  scalemodel plot roofline resnet50 --on this-machine --threads 2 --out roofline.svg
+"""
+
+
 def add(app: Typer) -> None:
     """Add the commands."""
-    plots = Typer(help="Draw scaling, rooflines, timelines and accuracy.",
+    plots = Typer(help="Draw scaling, rooflines, timelines and accuracy.", epilog=EXAMPLES,
                   no_args_is_help=True, rich_markup_mode=None)  # fmt: skip
     command(plots, "speedup", speedup, "  scalemodel plot speedup times.csv --law amdahl --law usl")
     command(plots, "efficiency", efficiency, "  scalemodel plot efficiency times.csv --law usl")

@@ -73,7 +73,7 @@ def plot_accuracy(
         _ticks(axes, unit)
         axes.set_xlabel("measured")
         axes.set_ylabel("predicted")
-        axes.set_title(title, pad=24)
+        axes.set_title(title, pad=24, parse_math=False)
         axes.annotate(error_text(pairs), (0, 1), xytext=(0, 8), xycoords="axes fraction",
                       textcoords="offset points", fontsize=10.5, color=BLACK)  # fmt: skip
         axes.legend(loc="upper left")

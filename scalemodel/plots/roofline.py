@@ -74,7 +74,7 @@ def plot_roofline(graph: Graph, times_s: FloatArray, roof: Roof, title: str = "R
         axes.set_xlabel("arithmetic intensity, FLOP per byte moved")
         axes.set_ylabel("attained rate, FLOP/s")
         axes.yaxis.set_major_formatter(lambda value, _: format_quantity(value, "flop_per_s", 3))
-        axes.set_title(title)
+        axes.set_title(title, parse_math=False)
         axes.legend(loc="lower right", title=_left_out(share), title_fontsize=9.5)
     return figure
 

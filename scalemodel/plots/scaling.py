@@ -190,5 +190,5 @@ def _plain_ticks(axes: Axes) -> None:
 def _finish(axes: Axes, points: Points, title: str, label: str, unit: str) -> None:
     processors_axis(axes, points.p.tolist(), unit)
     axes.set_ylabel(label)
-    axes.set_title(title)
+    axes.set_title(title, parse_math=False)
     axes.legend(loc="best")

@@ -59,7 +59,8 @@ def plot_timeline(timeline: Timeline, title: str = "Timeline") -> Figure:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(f"time, {unit}")
         hidden = len(ranks) - len(shown)
-        axes.set_title(f"{title} (first {len(shown)} of {len(ranks)} ranks)" if hidden else title)
+        part = f" (first {len(shown)} of {len(ranks)} ranks)" if hidden else ""
+        axes.set_title(title + part, parse_math=False)
         labels = axes.get_legend_handles_labels()[1]
         columns = _columns(labels)
         figure.legend(loc="outside lower left", ncols=columns)

@@ -91,6 +91,7 @@ def test_each_command_has_help_with_examples(fine, verb):
 
 
 def test_each_plot_has_help_with_an_example(fine):
+    assert "scalemodel plot" in fine("plot", "--help").partition("Examples:")[2]
     kinds = re.findall(r"^  ([a-z-]+)  +Draw", fine("plot", "--help"), re.MULTILINE)
     assert {"speedup", "efficiency", "karp-flatt", "roofline", "timeline", "accuracy"} <= {*kinds}
     for kind in kinds:
@@ -586,10 +587,16 @@ def test_a_workload_is_measured_by_number_of_threads(fine):
         (["mlp", "--threads", "100000"], "--threads: this machine has"),
         (["mlp", "--set", "on.cores=2"], "only workload.* can be set"),
         (["mlp", "--set", "workload.batch=0"], "at least 1; got 0"),
+        (["mlp", "--seed", 2**63], "seed: torch takes seeds below 2**63"),
     ],
 )
 def test_what_cannot_be_measured_is_bad_input(refused, words, message):
     assert message in refused(1, "measure", *words)
+
+
+def test_a_step_that_this_machine_cannot_hold_is_not_tried(refused):
+    message = refused(2, "measure", "gpt-175b")
+    assert "gpt-175b needs 699.3 GB; this machine has" in message
 
 
 # --- fit ---------------------------------------------------------------------------------------
@@ -715,6 +722,9 @@ def test_all_suites_give_the_accuracy_report_and_live_ones_only_where_asked(
     ("words", "message"),
     [
         (["--suite", "multicore", "--all"], "--suite NAME, or --all"),
+        (["--all", "--split", "held_out"], "--split, --no-baselines and --output belong to"),
+        (["--all", "-o", "json"], "--all writes one report of everything"),
+        (["--all", "--out", "."], "expected a file to write, got a folder"),
         (["--suite", "multicore", "--live"], "--live belongs to --all"),
         (["--suite", "multicore", "--out", "a.csv"], "nothing is measured here"),
         (["--suite", "multicore", "--split", "held-out"], "did you mean 'held_out'"),
@@ -737,6 +747,16 @@ def test_a_raw_table_becomes_a_case_file_and_what_is_left_out_is_counted(run, fi
     assert report["cases"]
 
 
+def test_a_table_that_a_suite_does_not_know_is_named_and_nothing_is_written(
+    refused, times, tmp_path
+):
+    out = tmp_path / "cases.csv"
+    message = refused(1, "convert", "multicore", times, "--out", out)
+    assert message.startswith(f"error: {times}: ")
+    assert "lacks the columns" in message
+    assert not out.exists()
+
+
 # --- trace and plot ----------------------------------------------------------------------------
 
 
@@ -747,6 +767,10 @@ def test_a_trace_has_a_span_for_each_op(fine, tmp_path):
     out = tmp_path / "trace.json"
     assert fine("trace", *MLP, "--out", out) == ""
     assert json.loads(out.read_text(encoding="utf-8"))["traceEvents"] == events
+
+
+def test_a_trace_into_a_folder_is_bad_input(refused, tmp_path):
+    assert "got a folder" in refused(1, "trace", *MLP, "--out", tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["speedup", "efficiency", "karp-flatt"])
@@ -776,6 +800,9 @@ def test_a_comparison_is_drawn(fine, refused, tmp_path):
     )
     report.write_text(json.dumps({"suite": "toy", "cases": []}), encoding="utf-8")
     assert "holds no predicted case" in refused(1, "plot", "accuracy", report)
+    for broken in ({**case, "low": "much"}, {**case, "group": {}}, {**case, "measured": None}):
+        report.write_text(json.dumps({"suite": "toy", "cases": [broken]}), encoding="utf-8")
+        assert "is no report" in refused(1, "plot", "accuracy", report)
     report.write_text("[1]", encoding="utf-8")
     assert "is no report" in refused(1, "plot", "accuracy", report)
     report.write_text("{", encoding="utf-8")

@@ -72,6 +72,14 @@ def test_it_calibrates_predicts_measures_and_ends_with_a_table_and_a_picture(cal
     assert "the picture in" in result.stderr
 
 
+def test_where_nothing_can_be_written_is_said_before_anything_is_timed(calls, tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    result = run("demo", "--out", tmp_path / "file")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {tmp_path / 'file'}")
+    assert calls == []
+
+
 def test_a_calibration_that_is_there_is_kept_and_used(calls, home, tmp_path):
     write_device(home / "devices" / "this-machine.toml", find_spec("amd-epyc-7742"))
     result = run("demo", "--out", tmp_path / "out")

@@ -72,6 +72,12 @@ def test_fitted_laws_are_drawn_with_their_parameters_and_intervals():
     assert y == pytest.approx(np.median(POINTS.time_s[:2]) / fit.time_s(x))
 
 
+@pytest.mark.parametrize("title", ["costs $5 or $x_{ more", r"$\frac{", "Größe"])
+def test_a_title_is_text_and_no_formula(tmp_path, title):
+    out = save_figure(plot_speedup(POINTS, title=title), tmp_path / "speedup.png")
+    assert out.is_file()
+
+
 def test_efficiency_is_speedup_over_p():
     x, speedup = dots_of(plot_speedup(POINTS))
     assert dots_of(plot_efficiency(POINTS))[1] == pytest.approx(speedup / x)

@@ -181,6 +181,9 @@ def test_a_person_can_read_the_result():
         ([4, 4, 4], [1.0, 1.1, 1.0], "two or more distinct p, got only p = 4"),
         ([], [], "two or more distinct p, got no points"),
         (["one", "two"], [1.0, 2.0], "p: expected .*got"),
+        ([1, 1e300], [2.0, 1.0], r"p: expected a number from 1 to 1e\+100, got 1e\+300"),
+        ([1, 2], [1e308, 1e307], r"time_s: .* to 1e\+100, got 1e\+308 at position 0"),
+        ([1, 2], [1e-200, 1e-310], "time_s: expected a number from 1e-100"),
     ],
 )
 def test_nonsense_points_are_one_clear_error(p, time_s, message):
@@ -205,6 +208,17 @@ def test_a_law_that_misses_its_points_widely_still_has_a_plausible_interval():
     assert 0.2 * fit.parameters["time_1_s"] < low < high < 5 * fit.parameters["time_1_s"]
 
 
+@pytest.mark.parametrize("law", ["amdahl", "usl", "ernest"])
+def test_times_that_fall_faster_than_any_law_are_fitted_without_overflow(law):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("ignore", FewPointsWarning)
+        fit = fit_law(law, [1, 2, 4, 8], [10.0, 4.0, 1.0, 0.1])
+        assert np.isfinite([fit.time_s(1e100), fit.predict(1e6).value]).all()
+    with pytest.raises(InputError, match=r"p: expected a number from 1 to 1e\+100"):
+        fit.predict(1e300)
+
+
 def test_points_are_read_from_a_csv_file_whatever_else_it_holds(tmp_path):
     path = tmp_path / "times.csv"
     path.write_text("machine,time_s,p\na,10.5,1\na,6.25,2\n", encoding="utf-8-sig")
@@ -223,6 +237,8 @@ def test_points_are_read_from_a_csv_file_whatever_else_it_holds(tmp_path):
         ("p,time_s\n1,2.0\n2,fast\n", "line 3, column time_s: expected a number, got 'fast'"),
         ("p,time_s\n1,2.0\n\n2\n", "line 4, column time_s: expected a number, got 'nothing'"),
         ("p,time_s\n0,2.0\n", "line 2, column p: expected .* at least 1, got 0"),
+        ("p,time_s\n1,2.0\n2,1.5,3\n", "line 3: more cells than the 2 columns"),
+        ("p,p,time_s\n1,2,2.0\n", "p: two columns have this name"),
         ("p,time_s\n1,nan\n", "line 2, column time_s: expected .* above 0, got nan"),
     ],
 )

@@ -121,6 +121,11 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, text):
         read_table(written(tmp_path, text))
 
 
+def test_a_column_that_stands_twice_is_named(tmp_path):
+    with pytest.raises(FileError, match="more than one column named 'a'"):
+        read_table(written(tmp_path, "a,b,a\n1,2,3\n"))
+
+
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(FileError, match="cannot be read"):
         read_table(tmp_path / "none.csv")

@@ -41,6 +41,16 @@ def test_a_write_in_place_waits_for_readers_and_later_reads_wait_for_it():
     assert graph.allocated_bytes.tolist() == [16, 0, 16]
 
 
+def test_a_step_of_too_many_calls_is_refused_before_it_fills_the_memory(monkeypatch):
+    monkeypatch.setattr("workloads.tape.MOST_CALLS", 2)
+    tape = Tape()
+    x, y = (tape.tensor((4,), "float32") for _ in range(2))
+    tape.call("exp", [x], [y])
+    tape.call("exp", [x], [y])
+    with pytest.raises(InputError, match="more than 2 kernel calls"):
+        tape.call("exp", [x], [y])
+
+
 def test_views_of_one_memory_are_told_apart_by_offset():
     tape = Tape()
     memory = Storage()
