@@ -8,7 +8,6 @@ They are of no published model: depths, widths and kinds of block are drawn.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -362,13 +361,3 @@ def draw_network(seed: int, scale: float) -> tuple[str, Program]:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         return kind, NETWORKS[kind][0](draw)
-
-
-def scales(smallest: float, largest: float, count: int) -> list[float]:
-    """Return scales from the smallest to the largest by equal factors.
-
-    >>> scales(0.01, 1.0, 3)
-    [0.01, 0.1, 1.0]
-    """
-    ratio = math.log(largest / smallest) / max(count - 1, 1)
-    return [round(smallest * math.exp(ratio * at), 12) for at in range(count)]

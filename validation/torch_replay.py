@@ -33,7 +33,7 @@ POSITIVE = frozenset(("sqrt", "rsqrt", "log", "log2", "log10", "log1p", "pow", "
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class TensorSpec:
     """Say what tensor an argument was; whole numbers keep their values, which may be indices.
 
     Parameters
@@ -49,7 +49,7 @@ class Spec:
     values: torch.Tensor | None
 
     @classmethod
-    def of(cls, tensor: torch.Tensor) -> Spec:
+    def of(cls, tensor: torch.Tensor) -> TensorSpec:
         """Return what says how to make a tensor like this."""
         values = None if tensor.is_floating_point() else tensor.clone()
         return cls(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, values)
@@ -77,7 +77,7 @@ class Replayable:
     Parameters
     ----------
     function : the kernel
-    args, kwargs : its arguments, a `Spec` for each tensor
+    args, kwargs : its arguments, a `TensorSpec` for each tensor
     """
 
     function: Any
@@ -87,14 +87,14 @@ class Replayable:
     @property
     def key(self) -> str:
         """Return what makes two calls the same."""
-        spelled = tree_map_only(Spec, lambda one: one.key, (self.args, self.kwargs))
+        spelled = tree_map_only(TensorSpec, lambda one: one.key, (self.args, self.kwargs))
         return f"{self.function} {spelled}"
 
     def bound(self) -> tuple[Callable[[], object], list[torch.Tensor]]:
         """Return the call on tensors of its own, and these."""
         positive = self.function._schema.name.split("::")[-1].rstrip("_") in POSITIVE
         made: tuple[tuple[Any, ...], dict[str, Any]] = tree_map_only(
-            Spec, lambda one: one.tensor(positive), (self.args, self.kwargs)
+            TensorSpec, lambda one: one.tensor(positive), (self.args, self.kwargs)
         )
         args, kwargs = made
         tensors = [one for one in tree_leaves(made) if isinstance(one, torch.Tensor)]
@@ -119,7 +119,7 @@ class _Keeping(Counting):
     ) -> Any:
         before = len(self.calls)
         given = (args, dict(kwargs or {}))
-        specs = tree_map_only(torch.Tensor, Spec.of, given)
+        specs = tree_map_only(torch.Tensor, TensorSpec.of, given)
         result = super().__torch_dispatch__(func, types, args, kwargs)
         if len(self.calls) > before:
             self.kept.append(Replayable(func, *specs))

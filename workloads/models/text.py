@@ -165,6 +165,7 @@ GPT_1_3B = gpt.preset(
     "gpt-1.3b", "GPT-3 XL with 16 heads of 128 (Brown et al., NeurIPS 2020, Table 2.1)",
     layers=24, width=2048, heads=16, sequence=2048, positions=2048,
 )  # fmt: skip
+"""The table prints 24 heads of 128 for 1.3B, which is not its width of 2048; 16 heads are."""
 GPT_6_7B = gpt.preset(
     "gpt-6.7b", "GPT-3 6.7B (Brown et al., NeurIPS 2020, Table 2.1)",
     layers=32, width=4096, heads=32, sequence=2048, positions=2048,
@@ -173,4 +174,3 @@ GPT_175B = gpt.preset(
     "gpt-175b", "GPT-3 175B (Brown et al., NeurIPS 2020, Table 2.1)",
     layers=96, width=12288, heads=96, sequence=2048, positions=2048,
 )  # fmt: skip
-"""The table prints 24 heads of 128 for 1.3B, which is not its width of 2048; 16 heads are."""
