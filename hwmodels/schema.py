@@ -282,6 +282,8 @@ _GPU_FIELDS = (
     Field(key="link.pcie_bytes_per_s", doc="link to the host, one direction",
           low=MB, high=10 * TB),
     Field(key="power.tdp_w", doc="power limit as sold", low=0.1, high=10_000),
+    Field(key="power.limit_w", doc="power limit that is set; as sold where nothing is said",
+          low=0.1, high=10_000),
     Field(key="power.idle_w", doc="power of a device that does nothing", low=0, high=10_000),
     Field(key="power.cap_low_w", doc="lowest power limit that can be set", low=0.1, high=10_000),
     Field(key="price.device_usd", doc="price of one, at the day that the note says",
@@ -312,6 +314,7 @@ _GPU_ORDERED = (
     ("sm.shared_bytes", "sm.l1_bytes"),
     ("power.idle_w", "power.tdp_w"),
     ("power.cap_low_w", "power.tdp_w"),
+    ("power.cap_low_w", "power.limit_w"),
     *((f"tensor.{dtype}_flop_per_s", f"sparse.{dtype}_flop_per_s") for dtype in _TENSOR_DTYPES),
 )
 

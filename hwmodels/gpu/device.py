@@ -21,6 +21,7 @@ from hwmodels.gpu.engines import paces_of, profile_of, with_copies
 from hwmodels.gpu.families import costs_of
 from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import Fits
+from hwmodels.gpu.power import power_of
 from hwmodels.open_device import OpenDevice, Phases
 from hwmodels.profile import Profile
 from hwmodels.spec import NINETY_PERCENT, FamilyFit, Spec
@@ -103,7 +104,9 @@ class Gpu:
             Source(f"{fit.data} ({family}, {dtype})", kind="calibrated", note=_borrowed(fit, self))
             for (family, dtype), fit in self.fits.used.items()
         )
-        return tuple(dict.fromkeys((*fits, *self.spec.sources.values())))
+        return tuple(
+            dict.fromkeys((*fits, *self.spec.sources.values(), power_of(self.spec).source))
+        )
 
     @property
     def error_ratio(self) -> tuple[float, float] | None:
@@ -169,16 +172,31 @@ class Gpu:
     def power_w(self, threads: int = 1) -> float | None:
         """Return the power while the device does all it can, watts; None where unknown."""
         _check(self, threads)
-        return self.spec.number("power.tdp_w")
+        return power_of(self.spec).power_w(self.spec.number("power.limit_w"))
 
     def energy(self, time_s: float, core_s: float, moved_bytes: float) -> Energy:
-        """Return what is used in some time, by component; None where unknown."""
-        idle = self.spec.number("power.idle_w")
-        return Energy({"idle": None if idle is None else idle * time_s, "compute": None})
+        """Return what is used in some time, by component; None where unknown.
+
+        What a byte takes is part of what busy multiprocessors draw: no measurement tells it apart.
+
+        Parameters
+        ----------
+        time_s : that passed, seconds
+        core_s : of which works ran, seconds
+        moved_bytes : to and from memory
+        """
+        limit_w = self.spec.number("power.limit_w")
+        return Energy(power_of(self.spec).energy_j(time_s, core_s, 0.0, limit_w))
 
     def open(self, clock: Clock) -> OpenDevice:
         """Return the device in use on a clock."""
         return OpenDevice(self, clock)
+
+
+def _slowdown(spec: Spec) -> float:
+    """Return the time of kernels under the power limit that is set, over that as sold."""
+    limit_w = spec.number("power.limit_w")
+    return 1.0 if limit_w is None else power_of(spec).slowdown(limit_w) or 1.0
 
 
 def parts_of(gpu: Gpu, graph: Graph) -> Parts:
@@ -196,7 +214,8 @@ def parts_of(gpu: Gpu, graph: Graph) -> Parts:
         cost = costs_of(graph, gpu.chip, gpu.fits, gpu.seed, start_s)
         cost = with_copies(cost, graph, gpu.chip)
         launched = np.full(len(graph), gpu.spec.known("model.launch_s") / gpu.quicker)
-        cost = Parts(cost.overhead_s / gpu.quicker, cost.compute_s, cost.memory_s)
+        slower = _slowdown(gpu.spec)
+        cost = Parts(cost.overhead_s / gpu.quicker, cost.compute_s * slower, cost.memory_s * slower)
         waits = np.concatenate([
             waiting_s(cost.time_s[part], launched[part]) for part in _steps(graph)
         ])  # fmt: skip

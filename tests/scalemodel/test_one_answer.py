@@ -136,12 +136,11 @@ def test_twice_of_everything_is_twice_as_fast_but_for_what_takes_its_time():
 
 
 @pytest.mark.parametrize("idle_w", [None, 50.0])
-def test_energy_of_which_a_part_is_unknown_is_unknown(idle_w):
+def test_energy_of_a_device_whose_power_nobody_says_is_unknown(idle_w):
     device = sm.device("nvidia-a100-sxm-80gb")
     values = {key: v for key, v in device.spec.values.items() if not key.startswith("power.")}
     values |= {} if idle_w is None else {"power.idle_w": idle_w}
-    unknown = device_from(device.spec.replaced(values=values))
+    unknown = device_from(device.spec.replaced(name="another", values=values))
     run = sm.simulate(sm.mlp(), on=unknown, plan=sm.Single())
     assert run.energy_j is run.mean_power_w is run.energy_per_sample_j is run.peak_power_w is None
-    idle_j = run.metric("energy.idle_j")
-    assert idle_j is None if idle_w is None else idle_j == pytest.approx(idle_w * run.time_s)
+    assert run.metric("energy.idle_j") is None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwmodels.devices import with_fields
-from hwmodels.gpu.device import RESOURCES, waiting_s
+from hwmodels.gpu.device import RESOURCES, Gpu, waiting_s
 from simulator.errors import InputError
 from simulator.ops import Graph, Op
 from simulator.protocols import Calibrated, Device
@@ -93,3 +93,30 @@ def test_the_sources_are_those_of_fits_that_were_used():
     half = Op(kind="gemm", dims=(1, 64, 64, 64), dtype="bfloat16", flops=2 * 64**3)
     device.times_s(Graph.of([half]), 1)
     assert any("gemm, bfloat16" in source.text for source in device.sources)
+
+
+def test_energy_is_what_a_ready_device_draws_and_what_busy_time_adds():
+    device = gpu("nvidia-v100-pcie-16gb")
+    used = device.energy(10.0, 4.0, 1e9)
+    busy_w = device.power_w()
+    assert busy_w is not None
+    assert used.components["idle"] == pytest.approx(35.0 * 10)
+    assert used.total_j == pytest.approx(35.0 * 6 + busy_w * 4)
+    assert 35 < busy_w < 250
+
+
+def test_under_a_lower_power_limit_steps_take_longer_and_draw_less():
+    sold = gpu("nvidia-v100-pcie-16gb")
+    capped = with_fields(sold, {"power.limit_w": "150 W"})
+    longer = capped.times_s(STEP, 1).sum() / sold.times_s(STEP, 1).sum()
+    assert 1.05 < longer < 2
+    assert isinstance(capped, Gpu)
+    assert capped.power_w() == pytest.approx(150, rel=0.05)
+    assert with_fields(sold, {"power.limit_w": 250}).times_s(STEP, 1).sum() == pytest.approx(
+        sold.times_s(STEP, 1).sum()
+    )
+
+
+def test_a_limit_below_what_a_device_draws_without_work_is_refused():
+    with pytest.raises(InputError, match="expected a power limit above"):
+        with_fields(gpu("nvidia-v100-pcie-16gb"), {"power.limit_w": 20}).times_s(STEP, 1)
