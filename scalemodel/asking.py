@@ -49,6 +49,8 @@ def sweep(
     from simulator.sweep import sweep as swept
     from validation.what_if import WhatIf, stamp_of
 
+    if not isinstance(base, Scenario):
+        raise InputError(f"base: expected a Scenario, got {base!r}")
     stamp = stamp_of([base.on, *map(str, grid.get("on", ()))]) if evaluate is None else ""
     return swept(grid, evaluate or WhatIf(), base, out=out, executor=executor, progress=progress,
                  stamp=stamp)  # fmt: skip
@@ -89,6 +91,7 @@ def measure(
     InputError : torch is not installed, fewer than one thread, or a seed that torch does not take
     DoesNotFitError : the step needs more memory than this machine has
     """
+    check_whole("threads", threads, 1)
     check_whole("seed", seed, 0)
     if seed >= TOO_LARGE_SEED:
         raise InputError(f"seed: torch takes seeds below 2**63, got {seed}")
@@ -96,7 +99,7 @@ def measure(
         from validation.torch_measure import measure_workload
     from validation.measure import Effort
 
-    _check_fits(workload)
+    _check_fits(workload, threads)
     return measure_workload(workload, threads, effort=Effort(budget_s=budget_s), seed=seed)
 
 
@@ -104,11 +107,18 @@ TOO_LARGE_SEED = 2**63
 """torch keeps seeds in 64 bits with a sign."""
 
 
-def _check_fits(workload: Workload) -> None:
-    """Raise before memory is asked for that this machine does not have."""
+def _check_fits(workload: Workload, threads: int) -> None:
+    """Raise before memory or threads are asked for that this machine does not have."""
     from hwmodels.this_machine import this_machine
     from simulator.memory import peak_memory
+    from simulator.workload import Workload
 
+    if not isinstance(workload, Workload):
+        raise InputError(f"workload: expected a Workload, got {workload!r}; find_workload gives "
+                         "one by its name")  # fmt: skip
+    most = this_machine().max_threads
+    if threads > most:
+        raise InputError(f"threads: this machine has {most} threads, got {threads}")
     need, have = peak_memory(workload)["total"], this_machine().memory_bytes
     if have is not None and need > have:
         needed, had = (format_quantity(size, "bytes") for size in (need, have))

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
+
 from simulator.errors import InputError, UnitError, UnknownNameError
 from simulator.formula import check_whole
 from simulator.units import dimension_of, parse_quantity
@@ -81,6 +83,8 @@ workload.batch=8
         for name, least in (("steps", 1), ("seed", 0)):
             check_whole(name, getattr(self, name), least)
             object.__setattr__(self, name, int(getattr(self, name)))
+        if not isinstance(self.parameters, Mapping):
+            raise InputError(f"parameters: expected values by dotted name, got {self.parameters!r}")
         values = {name: _parameter(name, self.parameters[name]) for name in sorted(self.parameters)}
         object.__setattr__(self, "parameters", values)
 
@@ -126,7 +130,7 @@ def _check_name(what: str, value: object) -> None:
 
 
 def _parameter(name: str, value: Value) -> Value:
-    root, _, rest = name.partition(".")
+    root, _, rest = str(name).partition(".")
     if root not in ROOTS:
         raise UnknownNameError("parameter", name, _names_like(rest))
     if not rest:
@@ -141,6 +145,8 @@ def _names_like(rest: str) -> list[str]:
 
 def _plain(name: str, value: object) -> Value:
     """Return a value as TOML may give it, with lists as tuples; refuse all else."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
     if isinstance(value, (list, tuple)):
         return tuple(_plain(name, entry) for entry in value)
     if isinstance(value, float) and not math.isfinite(value):

@@ -125,6 +125,8 @@ BATCH = "workload.batch"
 
 def bind(scenario: Scenario, plan: Plan | None = None) -> Binding:
     """Return what the names of a scenario stand for; arguments and errors as of `predict`."""
+    if not isinstance(scenario, Scenario):
+        raise InputError(f"scenario: expected a Scenario, got {scenario!r}")
     workload = workload_of(scenario.workload, scenario.under("workload"))
     device = device_of(scenario)
     found = plan_of(scenario) if plan is None else plan
