@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwmodels.this_machine import NAME as THIS_MACHINE
 from scalemodel.asking import measure
 from scalemodel.output import Table, csv_text
 from scalemodel.plots.accuracy import Pair, error_text, plot_accuracy
@@ -18,8 +19,6 @@ from scalemodel.plots.style import save_figure
 from simulator.files import write_text
 from simulator.scenario import Scenario, Value
 from validation.predict import predict, workload_of
-
-THIS_MACHINE = "this-machine"
 
 WORKLOADS: tuple[tuple[str, Mapping[str, Value]], ...] = (
     ("logistic-regression", {"batch": 1024}),

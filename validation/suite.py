@@ -48,7 +48,7 @@ Answer: TypeAlias = Prediction | Skip
 Predict: TypeAlias = Callable[[Sequence[Case], Calibration], Sequence[Answer]]
 
 
-def no_groups(case: Case) -> Sequence[str]:
+def own_group(case: Case) -> Sequence[str]:
     """Return the group that the case file names."""
     return (case.group,)
 
@@ -66,7 +66,8 @@ class Suite:
     convert : from rows of a raw table to cases; None where all cases are measured live
     fit : from cases to the tables of `calibration.toml`; None where nothing is fitted
     measure : measure the cases on this machine; None where they are recorded
-    groups : the groups of the report that a case belongs to
+    groups : the groups of the report that a case belongs to; the one that its file names if not
+        said otherwise
     """
 
     name: str
@@ -76,7 +77,7 @@ class Suite:
     convert: Callable[[Sequence[Row]], Conversion] | None = None
     fit: Callable[[Sequence[Case]], Calibration] | None = None
     measure: Callable[[Callable[[str], None]], Sequence[Case]] | None = None
-    groups: Callable[[Case], Sequence[str]] = no_groups
+    groups: Callable[[Case], Sequence[str]] = own_group
 
     @property
     def live(self) -> bool:

@@ -1,0 +1,54 @@
+"""What an optimizer keeps and calls for each weight, as its paper and torch have it."""
+
+import pytest
+
+from simulator.errors import UnknownNameError
+from workloads.network import Network
+from workloads.optimizers import OPTIMIZERS, update
+from workloads.registry import find_workload
+
+
+def step(optimizer):
+    return find_workload("mlp", batch=2, width=8, training=True, optimizer=optimizer)
+
+
+WEIGHTS = step("sgd").weight_bytes
+TENSORS = sum(op.label == "add_" and op.phase == "update" for op in step("sgd").graph)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "copies", "counters"),
+    [("none", 0, 0), ("sgd", 0, 0), ("momentum", 1, 0), ("adam", 2, 1), ("adamw", 2, 1)],
+)
+def test_state_is_so_many_copies_of_the_weights_and_a_counter_for_each(optimizer, copies, counters):
+    assert step(optimizer).state_bytes == copies * WEIGHTS + 4 * counters * TENSORS
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_updates_are_the_last_calls_of_a_step_and_the_same_for_each_weight(optimizer):
+    graph = step(optimizer).graph
+    updates = [at for at, op in enumerate(graph) if op.phase == "update"]
+    assert len(updates) % TENSORS == 0
+    assert bool(updates) == (optimizer != "none")
+    assert updates == list(range(len(graph) - len(updates), len(graph)))
+
+
+def test_weight_decay_is_one_more_map_of_each_weight():
+    plain, decayed = (
+        [op.label for op in step(name).graph if op.phase == "update"] for name in ("adam", "adamw")
+    )
+    assert len(decayed) == len(plain) + TENSORS
+    assert decayed.count("mul_") == plain.count("mul_") + TENSORS
+
+
+def test_weights_that_are_alike_are_updated_by_the_same_calls():
+    deep = find_workload("mlp", batch=2, width=8, depth=5, training=True, optimizer="adam").graph
+    bias = [op for op in deep if op.phase == "update" and op.label == "addcdiv_"
+            and op.dims == (8,)]  # fmt: skip
+    assert len(bias) == 5
+    assert len(set(bias)) == 1
+
+
+def test_an_unknown_optimizer_is_named_with_the_nearest_one():
+    with pytest.raises(UnknownNameError, match="did you mean 'adamw'"):
+        update(Network(training=True, dtype="float32"), "adamww")
