@@ -141,6 +141,8 @@ def _check_amounts(op: Op) -> None:
 _AMOUNTS = (
     "flops", "bytes_read", "bytes_written", "weight_bytes", "allocated_bytes", "density",
 )  # fmt: skip
+COLUMNS = ("kind", "name", "dtype", "phase", "dims", *_AMOUNTS)
+"""The arrays of a graph that hold one entry an op."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,8 +296,7 @@ class Graph:
         inside = (place[owner] >= 0) & (place[self.dep] >= 0)
         counts = np.bincount(place[owner[inside]], minlength=len(keep))
         return Graph(
-            **{a: getattr(self, a)[keep] for a in ("kind", "name", "dtype", "phase", "dims")},
-            **{a: getattr(self, a)[keep] for a in _AMOUNTS},
+            **{column: getattr(self, column)[keep] for column in COLUMNS},
             names=self.names,
             dep_start=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
             dep=place[self.dep[inside]],

@@ -11,7 +11,7 @@ import numpy as np
 
 from simulator.actions import Action, Handle, Rank
 from simulator.errors import InputError, UnknownNameError
-from simulator.ops import Graph, IntArray
+from simulator.ops import COLUMNS, Graph, IntArray
 from simulator.protocols import Machine, Placement, Plan
 from simulator.workload import Job, Work
 
@@ -156,17 +156,11 @@ def chains_of(graph: Graph) -> Chains:
     return Chains(works, tuple(waits), tuple(tuple(later) for later in before))
 
 
-_COLUMNS = (
-    "kind", "name", "dtype", "phase", "dims", "flops", "bytes_read", "bytes_written",
-    "weight_bytes", "allocated_bytes", "density",
-)  # fmt: skip
-
-
 def _part(graph: Graph, members: IntArray) -> Work:
     """Return the work of a chain: each op but the first waits for the one before it."""
     inside = np.arange(len(members) - 1)
     part = Graph(
-        **{column: getattr(graph, column)[members] for column in _COLUMNS},
+        **{column: getattr(graph, column)[members] for column in COLUMNS},
         names=graph.names,
         dep_start=np.concatenate(([0, 0], inside + 1)),
         dep=inside,

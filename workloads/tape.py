@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import InputError
-from simulator.ops import DTYPE_BYTES, Graph, Op
+from simulator.ops import COLUMNS, DTYPE_BYTES, Graph, Op
 from workloads import kernel_flops, kernel_traffic
 from workloads.kernels import Call, Operand, cost_of
 
@@ -275,12 +275,8 @@ class Tape:
             raise InputError("nothing was recorded: the step calls no kernel")
         unique = Graph.of(self._ops, [()] * len(self._ops))
         rows = np.array(self._rows, np.int64)
-        columns = (
-            "kind", "name", "dtype", "phase", "dims", "flops", "bytes_read", "bytes_written",
-            "weight_bytes", "allocated_bytes", "density",
-        )  # fmt: skip
         return Graph(
-            **{column: getattr(unique, column)[rows] for column in columns},
+            **{column: getattr(unique, column)[rows] for column in COLUMNS},
             names=unique.names,
             dep_start=np.array(self._dep_start, np.int64),
             dep=np.array(self._dep, np.int64),
