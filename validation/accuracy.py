@@ -65,7 +65,32 @@ def write_accuracy(
 
 def recorded_text(reports: Sequence[Report]) -> str:
     """Return the introduction and the recorded suites as Markdown."""
-    return "\n".join([INTRODUCTION, "## Recorded suites\n", *map(section, reports)])
+    parts = [INTRODUCTION, "## At a glance\n", glance(reports), "## Recorded suites\n"]
+    return "\n".join([*parts, *map(section, reports)])
+
+
+def glance(reports: Sequence[Report]) -> str:
+    """Return one row for each suite: its held-out cases, and the best baseline's error beside."""
+    lines = [
+        "| suite | held-out cases | MAPE % | median % | coverage % | best baseline | its MAPE % |"
+    ]
+    lines.append("|---|---:|---:|---:|---:|---|---:|")
+    for report in reports:
+        figures = report["splits"].get("held_out")
+        if figures is None:
+            continue
+        # A baseline that skips cases has an easier task.
+        rivals = {name: other["mape_pct"] for name, other in figures["baselines"].items()
+                  if other["n"] == figures["n"]}  # fmt: skip
+        best = min(rivals, key=lambda name: float(rivals[name]), default="")
+        numbers = [figures[name] for name in ("mape_pct", "median_ape_pct", "coverage_90_pct")]
+        cells = [report["suite"], str(figures["n"]), *map(_percent, numbers), best]
+        lines.append("| " + " | ".join([*cells, _percent(rivals.get(best))]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
 
 
 def recorded_part(text: str) -> str:
@@ -100,7 +125,7 @@ def _rows(
 
 def _row(split: str, group: str, by: str, part: Mapping[str, Any]) -> str:
     cells = [split, group, by, str(part["n"]), str(part["skipped"])]
-    cells += ["–" if part[name] is None else f"{part[name]:.1f}" for name in FIGURES]
+    cells += [_percent(part[name]) for name in FIGURES]
     return "| " + " | ".join(cells) + " |"
 
 
