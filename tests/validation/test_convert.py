@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from pathlib import Path
+
 import pytest
 
 from simulator.errors import InputError
@@ -63,6 +65,6 @@ def test_a_suite_that_measures_this_machine_takes_no_table(tmp_path):
 
 def test_the_summary_counts_rows_and_not_cases():
     joined = Conversion(join_repeats([case(1), case(2), case(3)]), Counter(other=4))
-    assert summary(joined, "cases.csv").splitlines() == [
+    assert summary(joined, Path("cases.csv")).splitlines() == [
         "cases.csv: 1 cases from 3 rows", "out of scope: 4 rows: other",
     ]  # fmt: skip

@@ -35,9 +35,9 @@ def sizes(count, seed):
 def timings(count=200, seed=0, noise=0.0, name="mm"):
     rng = np.random.default_rng(seed + 1)
     return [
-        Timing(Graph.of([product(*one, name=name)]),
-               np.array([product_s(*one) * np.exp(rng.normal(0, noise))]))
-        for one in sizes(count, seed)
+        Timing(Graph.of([product(m, n, k, name)]),
+               np.array([product_s(m, n, k) * np.exp(rng.normal(0, noise))]))
+        for m, n, k in sizes(count, seed)
     ]  # fmt: skip
 
 

@@ -125,6 +125,7 @@ def test_traffic_is_that_of_the_operands():
 def test_a_device_is_calibrated_by_a_table_and_says_by_which(table):
     path = table(*products(100), *products(100, threads=4), header=HEADER)
     spec = calibrated_from(path, DEVICE)
+    assert spec.calibration is not None
     assert spec.calibration.data == "200 timings of timings.csv"
     assert spec.calibration.reference_name == spec.name == find_spec(DEVICE).name
     assert spec.calibration.error_ratio is None

@@ -61,7 +61,7 @@ def test_every_piece_runs_again_and_again_and_leaves_its_weights_as_they_are(pie
             torch.manual_seed(seed)
             made = piece(draw(seed))
         weights = [weight.detach().clone() for weight in made.weights]
-        phases = []
+        phases: list[str] = []
         made.step(phases.append)
         made.step(no_phase)
         assert phases

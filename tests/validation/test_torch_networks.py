@@ -22,7 +22,7 @@ def test_every_kind_of_network_does_the_same_step_again_and_again(kind):
             torch.manual_seed(seed)
             program = NETWORKS[kind][0](Draw(np.random.default_rng(seed), TINY))
         weights = [weight.detach().clone() for weight in program.weights]
-        phases = []
+        phases: list[str] = []
         program.step(phases.append)
         program.step(no_phase)
         # A network that is trained goes through the phases in their order, once each.
