@@ -1,7 +1,6 @@
 """A raw table becomes a case file, whole or not at all, and what was left out is counted."""
 
 from collections import Counter
-
 from pathlib import Path
 
 import pytest
