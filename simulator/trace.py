@@ -33,6 +33,7 @@ def chrome_trace(
     devices : by rank, the index of its device; None: each rank has its own
     names : by index, what to call a device; None: "device 0" ...
 
+    >>> from simulator.timeline import Span, Timeline
     >>> timeline = Timeline.of([Span(0.0, 2e-6, 0, "compute", "forward")])
     >>> print(chrome_trace(timeline, names={0: "cpu"}))
     {"displayTimeUnit": "ms", "traceEvents": [
