@@ -249,7 +249,7 @@ _GPU_FIELDS = (
     *(
         Field(key=f"vector.{dtype}_flop_per_s", low=1e8, high=1e18, required=dtype == "float32",
               doc=f"dense peak on {dtype} of the ordinary units, 2 per multiply-add")
-        for dtype in ("float64", "float32", "float16", "bfloat16")
+        for dtype in ("float64", "float32", "float16", "bfloat16", "int8")
     ),
     *(
         Field(key=f"tensor.{dtype}_flop_per_s", low=1e8, high=1e18,
