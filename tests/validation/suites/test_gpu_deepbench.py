@@ -93,7 +93,7 @@ def test_the_packaged_cases_are_all_of_the_table_that_is_in_scope():
 
 
 def test_a_precision_that_a_device_lacks_is_skipped_with_a_reason():
-    (answer,) = SUITE.predict(cases(GEMM, device="NV_TitanXp", precision="Mixed Precision"),
+    (answer,) = SUITE.predict(cases(GEMM, device="NV_P100", precision="Mixed Precision"),
                               CALIBRATION)  # fmt: skip
     assert isinstance(answer, Skip)
     assert "int8" in answer.reason
