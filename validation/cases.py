@@ -14,7 +14,7 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,6 +95,39 @@ class Conversion:
 
     cases: tuple[Case, ...]
     out_of_scope: Mapping[str, int] = field(default_factory=Counter)
+
+
+def convert_rows(
+    suite: str,
+    rows: Sequence[Mapping[str, str]],
+    columns: Sequence[str],
+    read: Callable[[Mapping[str, str], str], Case | Iterable[Case] | str],
+) -> Conversion:
+    """Return the cases of a table, repeats joined, and how many rows are out of scope, by reason.
+
+    Parameters
+    ----------
+    suite : its name
+    rows : of the table
+    columns : that the table must have
+    read : from a row and where it stands to its case, or several, or why it is out of scope
+
+    Raises
+    ------
+    InputError : the table lacks a column
+    """
+    missing = [name for name in columns if rows and name not in rows[0]]
+    if missing:
+        raise InputError(f"suite {suite}: the table lacks the columns {', '.join(missing)}")
+    reasons: Counter[str] = Counter()
+    cases: list[Case] = []
+    for number, row in enumerate(rows, start=2):
+        found = read(row, f"row {number}")
+        if isinstance(found, str):
+            reasons[found] += 1
+        else:
+            cases += [found] if isinstance(found, Case) else found
+    return Conversion(join_repeats(cases), reasons)
 
 
 def setting(text: str) -> str | float:

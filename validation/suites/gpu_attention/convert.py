@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 from hwmodels.devices import find_spec
 from simulator.errors import InputError, UnknownNameError
-from validation.cases import Case, Conversion, join_repeats
+from validation.cases import Case, Conversion, convert_rows
 from validation.suite import Row
 from validation.suites.gpu_gemm.convert import DTYPES
 
@@ -28,19 +27,9 @@ def convert(rows: Sequence[Row]) -> Conversion:
     ------
     InputError : the table lacks a column, or a number is none
     """
-    missing = [name for name in COLUMNS if rows and name not in rows[0]]
-    if missing:
-        raise InputError(f"suite {SUITE}: the table lacks the columns {', '.join(missing)}")
-    reasons: Counter[str] = Counter()
-    cases: list[Case] = []
-    for number, row in enumerate(rows, start=2):
-        where = f"row {number}"
-        reason = _out_of_scope(row, where)
-        if reason:
-            reasons[reason] += 1
-        else:
-            cases.append(_case(row, where))
-    return Conversion(join_repeats(cases), reasons)
+    return convert_rows(
+        SUITE, rows, COLUMNS, lambda row, where: _out_of_scope(row, where) or _case(row, where)
+    )
 
 
 def _out_of_scope(row: Row, where: str) -> str:

@@ -6,7 +6,6 @@ forward, `bwd_in_ms` for the gradient by its input, `bwd_w_ms` for that by its w
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
@@ -15,7 +14,7 @@ import numpy as np
 from hwmodels.devices import find_spec
 from hwmodels.gpu.convolution import input_gradient
 from simulator.errors import InputError, UnknownNameError
-from validation.cases import Case, Conversion, join_repeats
+from validation.cases import Case, Conversion, convert_rows
 from validation.suite import Row
 from validation.suites.gpu_gemm.convert import number
 
@@ -46,18 +45,9 @@ def convert(rows: Sequence[Row]) -> Conversion:
     ------
     InputError : the table lacks a column, or a number is none
     """
-    missing = [name for name in COLUMNS if rows and name not in rows[0]]
-    if missing:
-        raise InputError(f"suite {SUITE}: the table lacks the columns {', '.join(missing)}")
-    reasons: Counter[str] = Counter()
-    cases: list[Case] = []
-    for place, row in enumerate(rows, start=2):
-        reason = _out_of_scope(row)
-        if reason is None:
-            cases.extend(_cases(row, f"row {place}"))
-        else:
-            reasons[reason] += 1
-    return Conversion(join_repeats(cases), reasons)
+    return convert_rows(
+        SUITE, rows, COLUMNS, lambda row, where: _out_of_scope(row) or _cases(row, where)
+    )
 
 
 def _out_of_scope(row: Row) -> str | None:

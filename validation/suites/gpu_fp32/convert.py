@@ -7,13 +7,12 @@ Which table a file is tell its columns. In the table of products B, M, N, K mean
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from hwmodels.devices import find_spec
 from simulator.errors import InputError, UnknownNameError
-from validation.cases import Case, Conversion, join_repeats
+from validation.cases import Case, Conversion, convert_rows
 from validation.suite import Row
 from validation.suites.gpu_gemm.convert import number
 
@@ -93,15 +92,7 @@ def convert(rows: Sequence[Row]) -> Conversion:
     InputError : the table is none of them, or a number is none
     """
     read = _reader(tuple(rows[0])) if rows else _product
-    reasons: Counter[str] = Counter()
-    cases: list[Case] = []
-    for place, row in enumerate(rows, start=2):
-        found = _case(row, f"row {place}", read)
-        if isinstance(found, Case):
-            cases.append(found)
-        else:
-            reasons[found] += 1
-    return Conversion(join_repeats(cases), reasons)
+    return convert_rows(SUITE, rows, (), lambda row, where: _case(row, where, read))
 
 
 def _reader(columns: Sequence[str]) -> Reader:

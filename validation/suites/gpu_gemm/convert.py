@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 from hwmodels.devices import find_spec
 from simulator.errors import InputError, UnknownNameError
-from validation.cases import Case, Conversion, join_repeats
+from validation.cases import Case, Conversion, convert_rows
 from validation.suite import Row
 
 SUITE = "gpu-gemm"
@@ -25,18 +24,7 @@ def convert(rows: Sequence[Row]) -> Conversion:
     ------
     InputError : the table lacks a column, or a number is none
     """
-    missing = [name for name in COLUMNS if rows and name not in rows[0]]
-    if missing:
-        raise InputError(f"suite {SUITE}: the table lacks the columns {', '.join(missing)}")
-    reasons: Counter[str] = Counter()
-    cases: list[Case] = []
-    for number, row in enumerate(rows, start=2):
-        found = _read(row, f"row {number}")
-        if isinstance(found, Case):
-            cases.append(found)
-        else:
-            reasons[found] += 1
-    return Conversion(join_repeats(cases), reasons)
+    return convert_rows(SUITE, rows, COLUMNS, _read)
 
 
 def _read(row: Row, where: str) -> Case | str:

@@ -6,12 +6,11 @@ n_kv_head, time_ms. A case is one op of one device's share of a layer.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from hwmodels.devices import find_spec
-from simulator.errors import FileError, InputError, UnknownNameError
-from validation.cases import Case, Conversion, join_repeats
+from simulator.errors import FileError, UnknownNameError
+from validation.cases import Case, Conversion, convert_rows
 from validation.suite import Row
 from validation.suites.gpu_gemm.convert import number
 from validation.suites.gpu_llm_ops.ops import FORMS
@@ -32,18 +31,9 @@ def convert(rows: Sequence[Row]) -> Conversion:
     ------
     InputError : the table lacks a column, or a number is none
     """
-    missing = [name for name in COLUMNS if rows and name not in rows[0]]
-    if missing:
-        raise InputError(f"suite {SUITE}: the table lacks the columns {', '.join(missing)}")
-    reasons: Counter[str] = Counter()
-    cases: list[Case] = []
-    for place, row in enumerate(rows, start=2):
-        why = _out_of_scope(row)
-        if why:
-            reasons[why] += 1
-        else:
-            cases.append(_case(row, f"row {place}"))
-    return Conversion(join_repeats(cases), reasons)
+    return convert_rows(
+        SUITE, rows, COLUMNS, lambda row, where: _out_of_scope(row) or _case(row, where)
+    )
 
 
 def _out_of_scope(row: Row) -> str:

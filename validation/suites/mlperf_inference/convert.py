@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hwmodels.devices import find_spec
-from simulator.errors import FileError, InputError, UnknownNameError
-from validation.cases import Case, Conversion, join_repeats
+from simulator.errors import FileError, UnknownNameError
+from validation.cases import Case, Conversion, convert_rows
 from validation.suite import Row
 from validation.suites.gpu_gemm.convert import number
 
@@ -43,18 +42,9 @@ def convert(rows: Sequence[Row]) -> Conversion:
     ------
     InputError : the table lacks a column, or a number is none
     """
-    missing = [name for name in COLUMNS if rows and name not in rows[0]]
-    if missing:
-        raise InputError(f"suite {SUITE}: the table lacks the columns {', '.join(missing)}")
-    reasons: Counter[str] = Counter()
-    cases: list[Case] = []
-    for place, row in enumerate(rows, start=2):
-        why = _out_of_scope(row)
-        if why:
-            reasons[why] += 1
-        else:
-            cases += _cases(row, f"row {place}")
-    return Conversion(join_repeats(cases), reasons)
+    return convert_rows(
+        SUITE, rows, COLUMNS, lambda row, where: _out_of_scope(row) or _cases(row, where)
+    )
 
 
 def _out_of_scope(row: Row) -> str:

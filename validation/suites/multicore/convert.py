@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 import tomllib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from hwmodels.devices import find_spec
 from hwmodels.thread_team import Layout, Team, format_cpu_list, parse_cpu_list
 from simulator.errors import InputError, UnknownNameError
-from validation.cases import Case, Conversion, join_repeats, setting
+from validation.cases import Case, Conversion, convert_rows, setting
 from validation.suite import Row
 
 SUITE = "multicore"
@@ -132,18 +131,7 @@ def convert(rows: Sequence[Row]) -> Conversion:
     ------
     InputError : the table lacks a column, or a number is none
     """
-    missing = [name for name in COLUMNS if rows and name not in rows[0]]
-    if missing:
-        raise InputError(f"suite {SUITE}: the table lacks the columns {', '.join(missing)}")
-    reasons: Counter[str] = Counter()
-    cases: list[Case] = []
-    for number, row in enumerate(rows, start=2):
-        found = _read(row, f"row {number}")
-        if isinstance(found, Case):
-            cases.append(found)
-        else:
-            reasons[found] += 1
-    return Conversion(join_repeats(cases), reasons)
+    return convert_rows(SUITE, rows, COLUMNS, _read)
 
 
 def _read(row: Row, where: str) -> Case | str:
