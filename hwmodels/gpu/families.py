@@ -80,9 +80,10 @@ def costs_of(
     """
     parts = Parts(*(np.zeros(len(graph)) for _ in Parts._fields))
     rates = _Rates(chip, fits, start_s)
-    pairs = np.stack([graph.kind, graph.dtype], axis=1)
-    for kind, dtype in np.unique(pairs, axis=0).tolist():
-        at = np.flatnonzero((graph.kind == kind) & (graph.dtype == dtype))
+    sparse = graph.density <= HALF
+    alike = np.stack([graph.kind, graph.dtype, sparse], axis=1)
+    for kind, dtype, half in np.unique(alike, axis=0).tolist():
+        at = np.flatnonzero((graph.kind == kind) & (graph.dtype == dtype) & (sparse == half))
         for total, one in zip(parts, _costs(graph, at, rates, seed), strict=True):
             total[at] = one
     return parts
@@ -97,9 +98,9 @@ class _Rates(NamedTuple):
 
 
 def _costs(graph: Graph, at: IntArray, rates: _Rates, seed: int | None) -> Parts:
-    """Return the parts of ops of one kind and dtype."""
+    """Return the parts of ops of one kind and dtype, all or none of which sparse units speed up."""
     kind, dtype = KINDS[graph.kind[at[0]]], DTYPES[graph.dtype[at[0]]]
-    if kind == "sparse_gemm" and (graph.density[at] <= HALF).all():
+    if kind == "sparse_gemm" and graph.density[at[0]] <= HALF:
         rates = rates._replace(chip=rates.chip.with_sparse(dtype))
     done = [_kernel(one, dtype, rates, seed) for one in KERNELS[kind](graph, at)]
     if len(done) == 1:

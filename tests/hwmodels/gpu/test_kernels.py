@@ -56,6 +56,8 @@ def test_sparse_products_are_quicker_where_half_of_the_weights_is_zero():
     times = [costs_of(graph(op), chip(), {}).time_s[0] for op in (dense, sparse, hardly)]
     assert times[1] == pytest.approx(times[0] / 2, rel=0.3)
     assert times[2] == times[0]
+    together = costs_of(graph(dense, sparse, hardly), chip(), {}).time_s
+    assert together.tolist() == times
 
 
 def test_a_dtype_that_the_device_lacks_is_an_error():
