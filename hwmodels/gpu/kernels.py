@@ -27,7 +27,7 @@ from simulator.ops import (
 )
 
 ORDINARY = "float32"
-"""Dtype that has no matrix units."""
+"""Dtype whose products are timed as those of ordinary units."""
 FUSED = "flash_attention"
 """The library whose attention a framework takes in 16 bits."""
 

@@ -111,21 +111,11 @@ def product_amounts(dtype: str, sizes: Sizes) -> tuple[FloatArray, FloatArray]:
     return 2.0 * batch * m * n * k, DTYPE_BYTES[dtype] * batch * (m * k + k * n + m * n)
 
 
-def linear_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
-    """Return what products with weights spend time on, seconds."""
-    return _parts(chip, numbers, _products(dtype, sizes))
-
-
-def bmm_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
-    """Return what batches of products spend time on, seconds."""
-    return _parts(chip, numbers, _products(dtype, sizes))
-
-
-def _products(dtype: str, sizes: Sizes) -> Products:
-    return Products(dtype, *(np.asarray(sizes[name], float) for name in ("batch", "m", "n", "k")))
-
-
-def _parts(chip: Chip, numbers: Numbers, products: Products) -> Parts:
+def product_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
+    """Return what products, with weights or in a batch, spend time on, seconds."""
+    products = Products(
+        dtype, *(np.asarray(sizes[name], float) for name in ("batch", "m", "n", "k"))
+    )
     compute, memory, added = product_s(chip, numbers, products)
     return Parts(numbers["floor_s"] + added, compute, memory)
 
@@ -207,7 +197,7 @@ LINEAR = Family(
     name="linear",
     sizes=("batch", "m", "n", "k"),
     parameters=MappingProxyType({**PRODUCT, **UNALIGNED, **SPLIT}),
-    form=linear_parts,
+    form=product_parts,
     amounts=product_amounts,
     axes=_AXES[1:],
 )
@@ -215,7 +205,7 @@ BMM = Family(
     name="bmm",
     sizes=("batch", "m", "n", "k"),
     parameters=MappingProxyType({**PRODUCT, **UNALIGNED, **LEAST}),
-    form=bmm_parts,
+    form=product_parts,
     amounts=product_amounts,
     axes=_AXES,
 )
