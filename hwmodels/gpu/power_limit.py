@@ -21,7 +21,8 @@ _FILE = Path(__file__).parent.parent / "catalog" / "float32_power.toml"
 def joule_per_flop() -> Mapping[str, float]:
     """Return what float32 arithmetic takes at full clock, by architecture, J."""
     with _FILE.open("rb") as file:
-        return {name: row["joule_per_flop"] for name, row in tomllib.load(file).items()}
+        rows = tomllib.load(file)["full_clock"]
+    return {name: row["joule_per_flop"] for name, row in rows.items()}
 
 
 def sustained_share(spec: Spec) -> float:

@@ -9,7 +9,8 @@ from hwmodels.devices import find_spec
 from hwmodels.gpu.chip import chip_of
 from hwmodels.gpu.power_limit import joule_per_flop, sustained_share
 
-ROWS = tomllib.loads(Path("hwmodels/catalog/float32_power.toml").read_text(encoding="utf-8"))
+FILE = tomllib.loads(Path("hwmodels/catalog/float32_power.toml").read_text(encoding="utf-8"))
+ROWS = FILE["full_clock"]
 
 
 @pytest.mark.parametrize("architecture", ROWS)
@@ -17,6 +18,7 @@ def test_each_number_is_power_over_peak_of_the_card_that_it_names(architecture):
     spec = find_spec(ROWS[architecture]["device"])
     ratio = spec.known("power.tdp_w") / spec.known("vector.float32_flop_per_s")
     assert spec.architecture == architecture
+    assert ROWS[architecture]["source"] in FILE["sources"]
     assert joule_per_flop()[architecture] == pytest.approx(ratio, rel=1e-3)
     assert sustained_share(spec) == pytest.approx(1.0, rel=1e-3)
 
