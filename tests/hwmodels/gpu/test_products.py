@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwmodels.gpu.products import BMM, LINEAR, bmm_parts, linear_parts, product_amounts
+from hwmodels.gpu.products import BMM, LINEAR, product_amounts, product_parts
 from tests.hwmodels.gpu.chips import chip
 
 PERFECT = {
@@ -24,11 +24,11 @@ def sizes(batch, m, n, k):
 
 
 def linear_s(m, n, k, numbers=LINEAR.start, on=None):
-    return linear_parts(on or chip(), "float32", numbers, sizes(1, m, n, k)).time_s[0]
+    return product_parts(on or chip(), "float32", numbers, sizes(1, m, n, k)).time_s[0]
 
 
 def bmm_s(batch, m, n, k, on=None, **numbers):
-    return bmm_parts(
+    return product_parts(
         on or chip(), "float32", {**BMM.start, **numbers}, sizes(batch, m, n, k)
     ).time_s[0]
 
@@ -62,7 +62,7 @@ def test_power_that_does_not_suffice_lowers_the_rate_of_float32_only():
     m, n, k = 1280, 1280, 8000
     full, half = linear_s(m, n, k, PERFECT), linear_s(m, n, k, PERFECT, weak)
     assert half - 1e-6 == pytest.approx(2 * (full - 1e-6))
-    other = [linear_parts(on, "bfloat16", PERFECT, sizes(1, m, n, k)).time_s[0]
+    other = [product_parts(on, "bfloat16", PERFECT, sizes(1, m, n, k)).time_s[0]
              for on in (chip(), weak)]  # fmt: skip
     assert other[0] == other[1]
 
@@ -98,7 +98,7 @@ def test_more_arithmetic_or_bandwidth_is_never_slower(m, n, k, resource, factor)
 
 def test_many_products_at_once_take_what_each_takes_alone():
     shapes = [(1, 64, 512), (100, 100, 7), (4096, 4096, 4096)]
-    together = linear_parts(chip(), "float32", LINEAR.start, sizes(
+    together = product_parts(chip(), "float32", LINEAR.start, sizes(
         [1] * 3, *(list(side) for side in zip(*shapes, strict=True))
     )).time_s  # fmt: skip
     assert together.tolist() == pytest.approx([linear_s(*shape) for shape in shapes])
