@@ -1,4 +1,8 @@
-"""Suite gpu-model: steps of whole transformers on GPUs, predicted as those of a user are."""
+"""Suite gpu-model: steps of whole transformers on GPUs, predicted as those of a user are.
+
+On a GPU of which some steps were fitted, that is multiplied by the number that they give
+(`splits`), which no prediction of a user has.
+"""
 
 from __future__ import annotations
 
