@@ -15,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from hwmodels.cores import cores_of
 from hwmodels.cpu_cost import Level
 from hwmodels.cpu_rates import datasheet_rates, numbers_of
 from hwmodels.devices import find_spec
 from hwmodels.machine_files import read_machine
+from hwmodels.roofline import peak_flop_per_s
 from hwmodels.spec import Calibration, Spec
 from hwmodels.this_machine import uncalibrated_spec
 from simulator.errors import FileError, UnknownNameError
@@ -49,6 +51,8 @@ KERNEL_KINDS: Mapping[str, str] = {
     **dict.fromkeys(("topk", "sort"), "sort"),
 }  # fmt: skip
 """The kind of each kernel that a table may name; every kind may be named itself."""
+FASTEST = 20.0
+"""No op computes at so many times the peak; matrix units that no datasheet tells of give 16."""
 
 
 def calibrated_from(path: Path, like: str | None) -> Spec:
@@ -66,6 +70,7 @@ def calibrated_from(path: Path, like: str | None) -> Spec:
     """
     spec = uncalibrated_spec(read_machine()) if like is None else find_spec(like)
     rows = read_timings(path)
+    _check_rates(path, rows, spec)
     levels = told_levels(spec)
     alone = [timing for timing, threads in rows if threads == 1]
     _check_enough(path, alone)
@@ -221,6 +226,19 @@ def _plain_amounts(kind: str, size: Mapping[str, int]) -> tuple[float, float]:
         return size["outputs"] * size["window"], size["outputs"]
     elements = float(math.prod(value for name, value in size.items() if name != "table_rows"))
     return elements, elements
+
+
+def _check_rates(path: Path, rows: Iterable[tuple[Timing, int]], spec: Spec) -> None:
+    """Refuse what the CPU cannot compute so fast: timings of a GPU, or in another unit."""
+    most = cores_of(spec).count
+    for line, (timing, threads) in enumerate(rows, start=2):
+        op, time_s = timing.graph[0], float(timing.times_s[0])
+        over = op.flops / time_s / peak_flop_per_s(spec, op.dtype, min(threads, most))
+        if over > FASTEST:
+            raise FileError(path, f"{time_s:.3g} s is {over:.0f} times as fast as the peak of "
+                                  f"'{spec.name}' on {threads} thread(s): are these seconds, and "
+                                  "is the device right? Name it by --like DEVICE",
+                            f"row {line}, column time_s")  # fmt: skip
 
 
 def _check_enough(path: Path, timings: Iterable[Timing]) -> None:

@@ -46,6 +46,13 @@ def products(count, threads=1, seed=0):
 HEADER = "op,dtype,m,n,k,time_s,threads"
 
 
+@pytest.mark.parametrize("unit", [1e-3, 1e-6])
+def test_what_no_thread_of_the_device_can_compute_so_fast_is_refused(table, unit):
+    row = f"mm,float32,2000,2000,2000,{1.6 * unit:g}"
+    with pytest.raises(FileError, match=r"row 2, column time_s.* times as fast as the peak of"):
+        calibrated_from(table(row), DEVICE)
+
+
 def test_a_row_is_a_graph_of_one_op_with_its_time_and_threads(table):
     ((timing, threads),) = read_timings(table("addmm,bfloat16,2,3,4,1e-6,2", header=HEADER))
     (op,) = timing.graph
