@@ -1,4 +1,4 @@
-"""Read device files: TOML with a source on every number.
+"""Read device files: TOML with a source on every number that is not the file's own word.
 
     kind = "cpu"
     title = "Raspberry Pi 4 Model B"
@@ -12,10 +12,12 @@
     text = "raspberrypi/documentation, bcm2711.adoc"
     licence = "CC-BY-SA-4.0"
 
-A file with `like = "NAME"` takes over from that device whatever it does not say itself. What other
-sources say of a number stands beside it: `also = [{ value = 6, source = "other" }]`. Fitted numbers
-stand under `[calibration.numbers]`, each with its `spread`; where they come from is said once.
-`size = 143` on top, if there, counts the numbers of the file, so that a cut-off copy is noticed.
+A bare value, `cores = 4`, has the file itself as its source: for devices of one's own; the catalog
+has none. A file with `like = "NAME"` takes over from that device whatever it does not say itself.
+What other sources say of a number stands beside it: `also = [{ value = 6, source = "other" }]`.
+Fitted numbers stand under `[calibration.numbers]`, each with its `spread`; where they come from is
+said once. `size = 143` on top, if there, counts the numbers of the file, so that a cut-off copy is
+noticed.
 A file is data: nothing in it is run.
 """
 
@@ -53,6 +55,11 @@ class _Reader:
     path: Path
     schema: Schema
     sources: dict[str, Source] = field(default_factory=dict)
+
+    @property
+    def itself(self) -> Source:
+        """Return the source of a number of which the file names none."""
+        return Source(f"{self.path.name}, which names no source", kind="user")
 
     def error(self, key: str, problem: str) -> FileError:
         return FileError(self.path, problem, key)
@@ -195,14 +202,17 @@ def _fields(
     sources: dict[str, Source] = {}
     others: dict[str, tuple[tuple[Value, Source], ...]] = {}
     for key, entry in _entries(reader, raw):
+        if not isinstance(entry, dict):
+            values[key], sources[key] = _parsed(reader, key, entry), reader.itself
+            continue
         values[key], sources[key] = _entry(reader, key, entry)
         if "also" in entry:
             others[key] = tuple(_also(reader, key, entry["also"]))
     return values, sources, others
 
 
-def _entries(reader: _Reader, raw: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Give the keys of fields, dotted, with their tables; unknown keys are errors."""
+def _entries(reader: _Reader, raw: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Give the keys of fields, dotted, with what stands there; unknown keys are errors."""
     groups = {key.partition(".")[0] for key in reader.schema.fields if "." in key}
     top = (*_HEADER, *groups, *(key for key in reader.schema.fields if "." not in key))
     reader.known(raw, top, "")
@@ -212,10 +222,9 @@ def _entries(reader: _Reader, raw: Mapping[str, Any]) -> Iterator[tuple[str, Map
             tails = tuple(key[len(name) + 1 :] for key in reader.schema.fields
                           if key.startswith(f"{name}."))  # fmt: skip
             reader.known(inside, tails, f"{name}.")
-            yield from ((f"{name}.{tail}", reader.table(one, f"{name}.{tail}"))
-                        for tail, one in inside.items())  # fmt: skip
+            yield from ((f"{name}.{tail}", one) for tail, one in inside.items())
         elif name not in _HEADER:
-            yield name, reader.table(entry, name)
+            yield name, entry
 
 
 def _entry(reader: _Reader, key: str, entry: Mapping[str, Any]) -> tuple[Value, Source]:
@@ -223,8 +232,12 @@ def _entry(reader: _Reader, key: str, entry: Mapping[str, Any]) -> tuple[Value, 
     if "value" not in entry:
         raise reader.error(key, "has no value")
     source = _source_of(reader, key, entry)
+    return _parsed(reader, key, entry["value"]), source
+
+
+def _parsed(reader: _Reader, key: str, raw: object) -> Value:
     try:
-        return reader.schema.field(key).parse(entry["value"]), source
+        return reader.schema.field(key).parse(raw)
     except InputError as error:
         raise reader.error(key, str(error).removeprefix(f"{key}: ")) from None
 

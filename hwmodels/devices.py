@@ -69,7 +69,8 @@ def find_spec(name: str | Path, *overlays: str | Path) -> Spec:
 
     Parameters
     ----------
-    name : in the catalog or of a user's device, an alias, or the path of a device file
+    name : in the catalog or of a user's device, an alias, or the path of a device file; case,
+        blanks and signs of a name do not matter ("RTX 4090")
     overlays : paths of further files that say some of it anew (a calibration)
 
     Raises
@@ -180,9 +181,26 @@ def _path_of(name: str | Path) -> Path:
             if path.is_file():
                 return path
     aliases = _aliases()
-    if text in aliases:
-        return _path_of(aliases[text])
-    raise UnknownNameError("device", text, {*device_names(), *aliases})
+    meant = {aliases[text]} if text in aliases else _meant(text)
+    if len(meant) == 1:
+        return _path_of(meant.pop())
+    raise UnknownNameError("device", text, meant or {*device_names(), *filter(_is_short, aliases)})
+
+
+def _meant(text: str) -> set[str]:
+    """Return the devices whose name or alias is this one, but for case, blanks and signs."""
+    wanted = _letters(text)
+    names = {name: name for name in device_names()} | _aliases()
+    return {device for name, device in names.items() if wanted and _letters(name) == wanted}
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def _is_short(alias: str) -> bool:
+    """Return whether an alias is worth being proposed: one that people type."""
+    return alias == alias.lower() and not set(alias) & set(" _()")
 
 
 def catalog_file(name: str) -> Path | None:

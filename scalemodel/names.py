@@ -83,13 +83,15 @@ def kind_of(name: str) -> str:
     ------
     UnknownNameError : nothing has this name
     """
+    known: list[str] = []
     for kind, find in _FIND.items():
         try:
             find(name)
-        except UnknownNameError:
+        except UnknownNameError as error:
+            known += error.known
             continue
         return kind
-    raise UnknownNameError("name", name, [r["name"] for list_ in RECORDS.values() for r in list_()])
+    raise UnknownNameError("name", name, known)
 
 
 def spec_of(name: str) -> Spec:

@@ -19,6 +19,7 @@ ScalemodelError                what every caller may catch
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -35,6 +36,9 @@ class InputError(ScalemodelError, ValueError):
 MOST_SHOWN = 24
 """How many known names an error lists."""
 
+MOST_NEAR = 3
+"""How many names an error proposes that contain the wanted one."""
+
 
 class UnknownNameError(InputError, KeyError):
     """Say that no thing of this kind has this name, and which name is nearest.
@@ -50,9 +54,10 @@ class UnknownNameError(InputError, KeyError):
         super().__init__(f"unknown {kind} '{name}'{place}; {self._hint()}")
 
     def _hint(self) -> str:
-        near = nearest(self.name, self.known)
+        near = alike(self.name, self.known)
         if near:
-            return f"did you mean '{near}'?"
+            *others, last = (f"'{name}'" for name in near)
+            return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
         shown = ", ".join(self.known[:MOST_SHOWN]) or "none"
         left = len(self.known) - MOST_SHOWN
         return f"known: {shown} and {left} more" if left > 0 else f"known: {shown}"
@@ -132,11 +137,22 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     >>> nearest("resnet5", ["resnet50", "vgg16"])
     'resnet50'
     """
-    names = list(known)
-    lowered = {candidate.lower(): candidate for candidate in names}
-    wanted = name.lower()
-    contains = sorted((low for low in lowered if wanted and wanted in low), key=len)
-    if contains:
-        return lowered[contains[0]]
-    close = difflib.get_close_matches(wanted, lowered, n=1, cutoff=0.55)
-    return lowered[close[0]] if close else None
+    return next(iter(alike(name, known)), None)
+
+
+def alike(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known names that a wrong one may stand for, the nearest first.
+
+    Names that contain all its words, else all its words with a digit, else one spelled alike.
+
+    >>> alike("h100 card", ["nvidia-h100-sxm-80gb", "nvidia-h100-pcie-80gb", "nvidia-t4"])
+    ['nvidia-h100-sxm-80gb', 'nvidia-h100-pcie-80gb']
+    """
+    lowered = {candidate.lower(): candidate for candidate in known}
+    words = re.findall(r"[^\W_]+", name.lower())
+    for needed in (words, [word for word in words if re.search(r"\d", word)]):
+        found = [low for low in lowered if needed and all(word in low for word in needed)]
+        if found:
+            return [lowered[low] for low in sorted(found, key=len)[:MOST_NEAR]]
+    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.55)
+    return [lowered[low] for low in close]

@@ -136,6 +136,8 @@ def _baseline(workload: Workload, machine: Machine, placement: Placement) -> tup
     several = len(set(placement.devices)) > 1
     threads = placement.threads[0] if several else 1
     time_s = float(device.times_s(workload.graph, threads).sum())
+    if device.max_threads == 1:  # an accelerator: nobody would speak of its thread
+        return f"one {device.name}", time_s
     if several:
         return f"one {device.name}, one rank of {threads} thread{'s' * (threads > 1)}", time_s
     return f"one thread of {device.name}", time_s

@@ -63,6 +63,9 @@ class Threads:
         InputError : the device has fewer threads
         """
         device = machine.devices[0]
+        if self.threads > device.max_threads == 1:
+            raise InputError(f"plan threads: {self.threads} threads on '{device.name}', which is "
+                             "driven by one; leave threads out")  # fmt: skip
         if self.threads > device.max_threads:
             raise InputError(f"plan threads: {self.threads} threads on '{device.name}', which "
                              f"allows 1 to {device.max_threads}")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option, Typer
@@ -24,6 +25,7 @@ EXAMPLES = """
   scalemodel predict --scenario mine.toml --assert 'step_time_s<=100 ms'
   scalemodel predict resnet50 --on amd-epyc-7742 --against raspberry-pi-4
   scalemodel predict resnet50 --on this-machine --threads 2 --against plan.threads=1
+  scalemodel predict resnet50 --on amd-epyc-7742 --threads 64 --against nvidia-t4
   scalemodel predict resnet50 --on nvidia-a100-sxm-80gb --largest-batch
   scalemodel predict resnet50 --on this-machine --grid plan.threads=1..4 --minimize step_time_s
 """
@@ -71,18 +73,37 @@ def predict(
         study = with_largest_batch(asked, study)
     if against and explain:
         raise InputError("--explain says what binds one prediction; --against compares two")
-    scenario, run = predicted(asked, study)
+    scenario, *others = _scenarios(study, named_once(map(_change, against), "--against"))
+    run = predicted_run(asked, scenario)
     broken_bounds(run.metric, study.bounds)  # what cannot be judged is said before the payload
-    if against:
-        other = scenario.changed(named_once(map(_change, against), "--against"))
-        first = report.Predicted(scenario, run)
-        _print_ratio(first, report.Predicted(other, predicted_run(asked, other)), output)
+    if others:
+        other = report.Predicted(others[0], predicted_run(asked, others[0]))
+        _print_ratio(report.Predicted(scenario, run), other, output)
     else:
         shown = report.flat_table(run) if output is Output.CSV else report.table(run, scenario)
         explanation = explained(run) if explain else None
         emit(output, report.with_explanation(shown, explanation),
              report.document(run, scenario, explanation))  # fmt: skip
     check_bounds(run.metric, study.bounds)
+
+
+def _scenarios(study: Study, changes: Mapping[str, Value]) -> list[Scenario]:
+    """Return what is asked, and what it is compared with where changes say that.
+
+    Threads that are asked for count where there can be several: of a CPU and a GPU, on the CPU.
+    """
+    from validation.predict import named_device
+
+    scenario = study.scenario()
+    if not changes:
+        return [scenario]
+    both = [scenario, scenario.changed(changes)]
+    if "on" in changes and "plan.threads" in scenario.parameters.keys() - changes.keys():
+        alone = [named_device(one.on).max_threads == 1 for one in both]
+        if not all(alone):
+            return [one.changed({"plan.threads": 1}) if single else one
+                    for one, single in zip(both, alone, strict=True)]  # fmt: skip
+    return both
 
 
 def _change(text: str) -> tuple[str, Value]:

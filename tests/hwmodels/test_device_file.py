@@ -77,6 +77,13 @@ def test_plain_numbers_are_in_inside_units(read):
     assert read(GOOD.replace('"3 GHz"', "3e9")).values["clock.boost_hz"] == 3e9
 
 
+def test_a_bare_number_has_the_file_itself_as_its_source(read):
+    spec = read(GOOD.replace('{ value = "3 GHz", source = "maker" }', '"3 GHz"'))
+    assert spec.values["clock.boost_hz"] == 3e9
+    source = spec.sources["clock.boost_hz"]
+    assert (source.text, source.kind) == ("test-1000.toml, which names no source", "user")
+
+
 def test_what_a_file_does_not_say_is_unknown_not_zero(read):
     spec = read(GOOD)
     assert spec.number("power.tdp_w") is None
@@ -100,7 +107,8 @@ def test_what_other_sources_say_stands_beside_the_number(read):
         ("cores = { value", "cores = { vlaue", "cores.vlaue", "did you mean 'value'?"),
         ("cores = { value = 4, ", "cores = { ", "cores", "has no value"),
         ('{ value = 4, source = "maker" }', "{ value = 4 }", "cores", "has no source"),
-        ('{ value = 4, source = "maker" }', "4", "cores", "expected a table, got 4"),
+        ('{ value = 4, source = "maker" }', "[4]", "cores", "expected a whole number from 1"),
+        ('{ value = 4, source = "maker" }', "4.5", "cores", "expected a whole number from 1"),
         ('4, source = "maker"', '4, source = "makre"', "cores", "did you mean 'maker'?"),
         ('licence = "facts only"', "", "sources.maker.licence", "missing"),
         ('text = "data sheet, page 3"', "", "sources.maker.text", "missing"),

@@ -37,6 +37,31 @@ def mine(name, like="rpi4-bcm2711", clock="2 GHz"):
     return path
 
 
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [("H100", "nvidia-h100-sxm-80gb"), ("RTX 4090", "nvidia-rtx-4090"),
+     ("rtx4090", "nvidia-rtx-4090"), ("MI300X", "amd-mi300x"), ("TPU v4", "google-tpu-v4"),
+     ("a100-80gb", "nvidia-a100-sxm-80gb"), ("Raspberry Pi 4", "rpi4-bcm2711")],
+)  # fmt: skip
+def test_case_blanks_and_signs_of_a_name_do_not_matter(spelling, name):
+    assert find_spec(spelling).name == name
+
+
+def test_a_name_that_two_devices_have_but_for_signs_is_neither(home):
+    mine("card-1")
+    mine("card1")
+    assert find_spec("card-1").name == "card-1"
+    with pytest.raises(UnknownNameError, match="unknown device 'CARD 1'; did you mean 'card1'"):
+        find_spec("CARD 1")
+
+
+def test_an_unknown_model_is_answered_with_the_devices_of_that_number():
+    near = "did you mean .*'nvidia-h100-sxm-80gb' or 'nvidia-h100-pcie-80gb'"
+    for wrong in ("h100-typo", "nvidia-h100", "NVIDIA H100 card"):
+        with pytest.raises(UnknownNameError, match=near):
+            find_spec(wrong)
+
+
 def test_a_name_an_alias_and_a_path_find_the_same_device(home):
     path = mine("board")
     assert find_device("raspberry-pi-4").name == find_device("rpi4-bcm2711").name

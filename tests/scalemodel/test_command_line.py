@@ -329,6 +329,21 @@ def test_two_machines_are_compared(fine):
     assert "times as fast" in fine("predict", *MLP, "--against", "raspberry-pi-4")
 
 
+@pytest.mark.parametrize("cpu_first", [True, False])
+def test_threads_count_on_the_cpu_where_it_is_compared_with_a_gpu(fine, cpu_first):
+    first, second = (DEVICE, "nvidia-t4") if cpu_first else ("nvidia-t4", DEVICE)
+    found = json.loads(fine("predict", "mlp", "--on", first, "--threads", 4, "--against", second,
+                            "-o", "json"))  # fmt: skip
+    threads = [found["scenario"]["set"], found["against"]["set"]]
+    assert threads[:: 1 if cpu_first else -1] == [{"plan.threads": 4}, {"plan.threads": 1}]
+
+
+def test_threads_on_gpus_only_are_bad_input(refused):
+    words = ("predict", "mlp", "--on", "nvidia-t4", "--threads", 4)
+    for more in ((), ("--against", "nvidia-l4")):
+        assert "4 threads on 'nvidia-t4', which is driven by one" in refused(1, *words, *more)
+
+
 def test_two_settings_of_one_machine_are_compared(fine, refused):
     words = ("predict", *MLP, "--threads", 4, "--against", "plan.threads=1")
     found = json.loads(fine(*words, "-o", "json"))

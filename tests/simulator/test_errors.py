@@ -40,6 +40,19 @@ def test_an_unknown_name_says_where_and_what_it_could_be():
     assert str(UnknownNameError("law", "x", [])) == "unknown law 'x'; known: none"
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("h100", "'nvidia-h100-sxm' or 'nvidia-h100-pcie'"),
+     ("NVIDIA H100", "'nvidia-h100-sxm' or 'nvidia-h100-pcie'"),
+     ("h100-typo", "'nvidia-h100-sxm' or 'nvidia-h100-pcie'"),
+     ("a100", "'a100-a', 'a100-b' or 'a100-c'")],
+)  # fmt: skip
+def test_names_that_hold_the_words_of_a_wrong_one_are_proposed_at_most_three(name, near):
+    known = ["nvidia-t4", "nvidia-h100-sxm", "nvidia-h100-pcie", "a100-d", "a100-a", "a100-c",
+             "a100-b"]  # fmt: skip
+    assert str(UnknownNameError("device", name, known)).endswith(f"did you mean {near}?")
+
+
 def test_of_many_known_names_an_error_lists_some():
     text = str(UnknownNameError("device", "zzz", [f"cpu-{i:03}" for i in range(100)]))
     assert text.startswith("unknown device 'zzz'; known: cpu-000, cpu-001, ")

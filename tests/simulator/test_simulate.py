@@ -60,6 +60,11 @@ def test_threads_are_compared_with_one_thread():
     assert run.baseline == "one thread of ideal"
 
 
+def test_a_device_without_threads_is_the_whole_that_speedup_refers_to():
+    run = simulate(inference(), IdealDevice(1e9), Single())
+    assert run.baseline == "one ideal"
+
+
 def test_data_parallel_on_a_star_is_compute_plus_ring_all_reduce():
     machine = Machine("star", [IdealDevice(1e9)] * 4, AlphaBetaStar(1e-3, 1e6))
     run = simulate(training(), machine, DataParallel(), steps=4)
@@ -107,7 +112,7 @@ def test_metrics_are_asked_by_name():
 
 def test_the_text_shows_every_figure_with_a_unit():
     text = str(simulate(inference(), IdealDevice(1e9), Single()))
-    for part in ("toy on ideal", "step_time_s", "1 s", "unknown", "one thread of ideal"):
+    for part in ("toy on ideal", "step_time_s", "1 s", "unknown", "one ideal"):
         assert part in text
 
 
@@ -193,7 +198,7 @@ def test_two_different_devices_are_compared_with_the_first():
     run = simulate(training(1e6), machine, DataParallel(), steps=3)
     # Both wait for the slow one (3 s forward and backward, 0.1 s update), then for the ring (1 s).
     assert run.step_time_s == pytest.approx(3.1 + 1.0)
-    assert run.baseline == "one fast, one rank of 1 thread"
+    assert run.baseline == "one fast"
     assert run.speedup == pytest.approx(2 * 1.55 / 4.1)
     assert run.samples_per_step == 16
 
