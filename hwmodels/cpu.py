@@ -18,7 +18,7 @@ from hwmodels.cpu_cost import CpuRates, OpCost, op_costs
 from hwmodels.cpu_rates import RESOURCES, rates_for, with_more
 from hwmodels.open_device import OpenDevice, Phases
 from hwmodels.power import CpuPower, power_of
-from hwmodels.profile import Profile, profile_of, team_bandwidth
+from hwmodels.profile import Profile, Used, profile_of, team_bandwidth
 from hwmodels.sharing import shared_paces
 from hwmodels.spec import Spec
 from simulator.energy import Energy
@@ -187,9 +187,9 @@ class Cpu:
         """Return how fast each of the phases that run at the same time goes, over alone."""
         return shared_paces(phases, self.rates, self.cores)
 
-    def energy(self, time_s: float, core_s: float, moved_bytes: float) -> Energy:
-        """Return what is used in some time, by component; arguments as of `CpuPower.energy_j`."""
-        return Energy(self.power.energy_j(time_s, core_s, moved_bytes))
+    def energy(self, time_s: float, used: Used) -> Energy:
+        """Return what is drawn in some time (seconds) in which works used this, by component."""
+        return Energy(self.power.energy_j(time_s, used.core_s, used.moved_bytes))
 
     def open(self, clock: Clock) -> OpenDevice:
         """Return the CPU in use on a clock."""
@@ -202,11 +202,8 @@ def energy_by_op_j(cpu: Cpu, graph: Graph, threads: int) -> Mapping[str, FloatAr
     The sums are what the events give; None where the power is unknown.
     """
     profile = cpu.profile(graph, threads)
-    return cpu.power.energy_j(
-        profile.times_s,
-        profile.overhead_s + profile.work_s * np.minimum(profile.team, cpu.cores.count),
-        profile.traffic_bytes[:, -1],
-    )
+    core_s, _, moved_bytes = profile.used_by_op
+    return cpu.power.energy_j(profile.times_s, core_s, moved_bytes)
 
 
 def _again(

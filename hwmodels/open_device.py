@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import simpy
 
-from hwmodels.profile import Profile
+from hwmodels.profile import Profile, Used
 from simulator.energy import Energy
 from simulator.errors import InputError
 from simulator.ops import Graph
@@ -35,14 +35,13 @@ class Profiled(Protocol):
     def paces(self, phases: Phases) -> tuple[float, ...]:
         """Return how fast each of the phases that run at the same time goes, over alone."""
 
-    def energy(self, time_s: float, core_s: float, moved_bytes: float) -> Energy:
-        """Return what is used in some time, by component.
+    def energy(self, time_s: float, used: Used) -> Energy:
+        """Return what was drawn in some time, by component.
 
         Parameters
         ----------
         time_s : that passed, seconds
-        core_s : summed time of busy cores, seconds
-        moved_bytes : to and from memory
+        used : what works used of the device
         """
 
 
@@ -80,8 +79,8 @@ class _Load:
         return len(self.profile.steps[0]) - 1
 
     @property
-    def busy(self) -> int:
-        """Return how many threads are busy in this phase."""
+    def units(self) -> tuple[float, float]:
+        """Return how many cores, and which share of matrix units, are busy in this phase."""
         return self.profile.steps[1][self.phase]
 
     def move(self, elapsed: float) -> float:
@@ -144,8 +143,7 @@ class OpenDevice:
     _loads: list[_Load] = field(default_factory=list)
     _since_s: float = 0.0
     _turn: int = 0
-    _core_s: float = 0.0
-    _moved_bytes: float = 0.0
+    _used: Used = field(default_factory=Used)
     _remembered: dict[Phases, tuple[float, ...]] = field(default_factory=dict)
 
     def run(self, work: Work, threads: int) -> Running:
@@ -206,7 +204,7 @@ class OpenDevice:
         the present or the future.
         """
         self._settle()
-        return self.device.energy(time_s, self._core_s, self._moved_bytes)
+        return self.device.energy(time_s, self._used)
 
     @property
     def _alone(self) -> bool:
@@ -228,16 +226,20 @@ class OpenDevice:
             load.place_s = min(before + elapsed, profile.steps[0][-1])
             found = int(np.searchsorted(profile.ends_s, load.place_s, "right"))
             load.phase = min(found, load.last)
-            self._core_s += profile.core_s(before, load.place_s)
-            self._moved_bytes += profile.moved_bytes(before, load.place_s)
+            self._use(profile.used(before, load.place_s))
             return
-        self._core_s += elapsed * self._cores_of(load)
-        self._moved_bytes += load.go_on(elapsed) if load.held else load.move(elapsed)
+        cores, matrix = load.units
+        seconds = elapsed * self._share_of(load)
+        moved = load.go_on(elapsed) if load.held else load.move(elapsed)
+        self._use(Used(cores * seconds, matrix * seconds, moved))
 
-    def _cores_of(self, load: _Load) -> float:
-        """Return how many cores a load keeps busy beside the others."""
-        total = sum(other.busy for other in self._loads)
-        return load.busy * min(1.0, load.profile.cores / total)
+    def _use(self, used: Used) -> None:
+        self._used = Used(*(before + more for before, more in zip(self._used, used, strict=True)))
+
+    def _share_of(self, load: _Load) -> float:
+        """Return what share of the cores or units that a load asks for it has beside the others."""
+        asked = sum(sum(other.units) for other in self._loads)
+        return min(1.0, load.profile.cores / asked) if asked else 1.0
 
     def _plan(self) -> None:
         """Set all paces and ask the clock to come back at the first change."""

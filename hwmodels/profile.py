@@ -9,12 +9,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from hwmodels.cores import Cores
 from hwmodels.cpu_cost import CpuRates, OpCost
 from simulator.ops import FloatArray, IntArray
+
+
+class Used(NamedTuple):
+    """Hold what of a device works have used: what its energy depends on.
+
+    Parameters
+    ----------
+    core_s : summed time of busy cores; of an accelerator, time of kernels on its ordinary units
+    matrix_s : time of kernels on the matrix units of an accelerator, seconds
+    moved_bytes : to and from memory
+    """
+
+    core_s: float = 0.0
+    matrix_s: float = 0.0
+    moved_bytes: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +46,8 @@ class Profile:
     memory_s : (n,) seconds that what all threads share needs for the data, at the same time
     traffic_bytes : (n, levels) what it moves of each level, the memory last
     cores : of the machine; more threads do not keep more of them busy
+    units : (n, 2) shares of an accelerator's ordinary and of its matrix units that the work keeps
+        busy, while in overhead it waits for its host; None: a CPU, whose cores the team keeps busy
     """
 
     team: IntArray
@@ -39,6 +57,7 @@ class Profile:
     memory_s: FloatArray
     traffic_bytes: FloatArray
     cores: int
+    units: FloatArray | None = None
 
     @cached_property
     def work_s(self) -> FloatArray:
@@ -61,10 +80,14 @@ class Profile:
         return np.stack([np.ones_like(self.team), self.team], axis=1).ravel()
 
     @cached_property
-    def _cores_s(self) -> FloatArray:
-        """Return the busy core-seconds of each phase (2 n,)."""
-        used: FloatArray = np.minimum(self.busy, self.cores) * np.diff(self.ends_s, prepend=0.0)
-        return used
+    def _units(self) -> FloatArray:
+        """Return the cores, and the share of matrix units, that each phase keeps busy (2 n, 2)."""
+        units = np.zeros((len(self.ends_s), 2))
+        if self.units is None:
+            units[:, 0] = np.minimum(self.busy, self.cores)
+        else:
+            units[1::2] = self.units
+        return units
 
     @cached_property
     def _moved(self) -> FloatArray:
@@ -72,23 +95,37 @@ class Profile:
         return _phases(np.zeros(len(self.team)), self.traffic_bytes[:, -1])
 
     @cached_property
-    def steps(self) -> tuple[list[float], list[int], list[float]]:
-        """Return end, busy threads and bytes of memory by phase, as lists for quick access."""
-        return self.ends_s.tolist(), self.busy.tolist(), self._moved.tolist()
+    def steps(self) -> tuple[list[float], list[tuple[float, float]], list[float]]:
+        """Return end, busy cores and units, and bytes of memory by phase, for quick access."""
+        units = [(cores, matrix) for cores, matrix in self._units.tolist()]
+        return self.ends_s.tolist(), units, self._moved.tolist()
 
-    def core_s(self, before_s: float, after_s: float) -> float:
-        """Return the busy core-seconds between two times of the graph alone."""
-        return self._between(self._cores_s, before_s, after_s)
+    @property
+    def used_by_op(self) -> FloatArray:
+        """Return what each op uses of the device alone (3, n), in the order of `Used`."""
+        by_op: FloatArray = self._by_phase[0::2] + self._by_phase[1::2]
+        return by_op.T
 
-    def moved_bytes(self, before_s: float, after_s: float) -> float:
-        """Return the bytes to and from memory between two times of the graph alone."""
-        return self._between(self._moved, before_s, after_s)
+    def used(self, before_s: float, after_s: float) -> Used:
+        """Return what is used of the device between two times of the graph alone."""
+        spent = [np.interp((before_s, after_s), self._times, total) for total in self._totals]
+        return Used(*(float(after - before) for before, after in spent))
 
-    def _between(self, by_phase: FloatArray, before_s: float, after_s: float) -> float:
-        times = np.concatenate(([0.0], self.ends_s))
-        total = np.concatenate(([0.0], np.cumsum(by_phase)))
-        before, after = np.interp((before_s, after_s), times, total)
-        return float(after - before)
+    @cached_property
+    def _times(self) -> FloatArray:
+        """Return when each phase begins, and the last one ends (2 n + 1,), seconds."""
+        return np.concatenate(([0.0], self.ends_s))
+
+    @cached_property
+    def _totals(self) -> FloatArray:
+        """Return what is used of the device until then (3, 2 n + 1), in the order of `Used`."""
+        return np.concatenate([np.zeros((1, 3)), self._by_phase.cumsum(axis=0)]).T
+
+    @cached_property
+    def _by_phase(self) -> FloatArray:
+        """Return what each phase uses of the device (2 n, 3), in the order of `Used`."""
+        lengths = _phases(self.overhead_s, self.work_s)[:, None]
+        return np.column_stack([self._units * lengths, self._moved])
 
 
 def _phases(overhead: FloatArray, work: FloatArray) -> FloatArray:

@@ -16,6 +16,7 @@ import numpy as np
 from hwmodels.cpu import Cpu, energy_by_op_j
 from hwmodels.devices import with_fields
 from hwmodels.gpu.device import Gpu
+from hwmodels.profile import Used
 from simulator.bill import Tariff
 from simulator.errors import ScalemodelError
 from simulator.memory import peak_memory
@@ -253,8 +254,9 @@ def _figures(
     overhead_s = sums(device.breakdown_s(graph, threads)["overhead"])
     energy_j: list[float | None]
     if isinstance(device, Gpu):
-        moved = sums(device.profile(graph, threads).traffic_bytes[:, -1])
-        energy_j = [device.energy(s, s, b).total_j for s, b in zip(step_s, moved, strict=True)]
+        used = np.add.reduceat(device.profile(graph, threads).used_by_op, first, axis=1)
+        energy_j = [device.energy(s, Used(*one)).total_j
+                    for s, one in zip(step_s, used.T.tolist(), strict=True)]  # fmt: skip
     else:
         by_op = energy_by_op_j(device, graph, threads)
         known = [joules for joules in by_op.values() if joules is not None]

@@ -32,6 +32,7 @@ class Chip:
     bandwidth_bytes_per_s : of the memory
     l2_bytes : of the cache that all multiprocessors share
     peaks : best rate by dtype, by matrix units where the chip has them, FLOP/s
+    matrix_dtypes : that matrix units multiply
     vector_flop_per_s : of the ordinary units on float32
     sustained_share : share of the float32 peak that its power sustains
     link_bytes_per_s : of copies from the host; None: unknown, or there is no such link
@@ -46,6 +47,7 @@ class Chip:
     vector_flop_per_s: float
     sustained_share: float = 1.0
     link_bytes_per_s: float | None = None
+    matrix_dtypes: frozenset[str] = frozenset()
 
     def peak_flop_per_s(self, dtype: str) -> float:
         """Return the peak on a dtype, FLOP/s.
@@ -98,6 +100,9 @@ def chip_of(spec: Spec) -> Chip:
         vector_flop_per_s=spec.known("vector.float32_flop_per_s") / dies,
         sustained_share=sustained_share(spec),
         link_bytes_per_s=_link_bytes_per_s(spec),
+        matrix_dtypes=frozenset(
+            dtype for dtype in DTYPE_BYTES if spec.number(f"tensor.{dtype}_flop_per_s")
+        ),
     )
 
 

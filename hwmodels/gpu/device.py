@@ -23,7 +23,7 @@ from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import Fits
 from hwmodels.gpu.power import power_of
 from hwmodels.open_device import OpenDevice, Phases
-from hwmodels.profile import Profile
+from hwmodels.profile import Profile, Used
 from hwmodels.spec import NINETY_PERCENT, FamilyFit, Spec
 from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
@@ -172,31 +172,45 @@ class Gpu:
     def power_w(self, threads: int = 1) -> float | None:
         """Return the power while the device does all it can, watts; None where unknown."""
         _check(self, threads)
-        return power_of(self.spec).power_w(self.spec.number("power.limit_w"))
+        power, limit_w = power_of(self.spec), self.spec.number("power.limit_w")
+        drawn = [power.power_w(limit_w, units) for units in (False, True)]
+        known = [watts for watts in drawn if watts is not None]
+        return max(known) if len(known) == len(drawn) else None
 
-    def energy(self, time_s: float, core_s: float, moved_bytes: float) -> Energy:
-        """Return what is used in some time, by component; None where unknown.
+    def energy(self, time_s: float, used: Used) -> Energy:
+        """Return what is drawn in some time, by component; None where unknown.
 
-        What a byte takes is part of what busy multiprocessors draw: no measurement tells it apart.
+        While it waits for its host the device is ready, and kernels draw more by the units that
+        they run on. What a byte takes is part of that: no measurement tells it apart.
 
         Parameters
         ----------
         time_s : that passed, seconds
-        core_s : of which works ran, seconds
-        moved_bytes : to and from memory
+        used : time of kernels in it
         """
         limit_w = self.spec.number("power.limit_w")
-        return Energy(power_of(self.spec).energy_j(time_s, core_s, 0.0, limit_w))
+        return Energy(power_of(self.spec).energy_j(time_s, used.core_s, used.matrix_s, limit_w))
 
     def open(self, clock: Clock) -> OpenDevice:
         """Return the device in use on a clock."""
         return OpenDevice(self, clock)
 
 
-def _slowdown(spec: Spec) -> float:
-    """Return the time of kernels under the power limit that is set, over that as sold."""
+def _slowdown(spec: Spec, matrix: FloatArray) -> FloatArray:
+    """Return the time of kernels (n,) under the power limit that is set, over that as sold.
+
+    Parameters
+    ----------
+    spec : of the device
+    matrix : share of the time of each (n,) on matrix units
+    """
     limit_w = spec.number("power.limit_w")
-    return 1.0 if limit_w is None else power_of(spec).slowdown(limit_w) or 1.0
+    if limit_w is None:
+        return np.ones_like(matrix)
+    power = power_of(spec)
+    ordinary, on_matrix = (power.slowdown(limit_w, units) or 1.0 for units in (False, True))
+    slower: FloatArray = ordinary + (on_matrix - ordinary) * matrix
+    return slower
 
 
 def parts_of(gpu: Gpu, graph: Graph) -> Parts:
@@ -214,12 +228,12 @@ def parts_of(gpu: Gpu, graph: Graph) -> Parts:
         cost = costs_of(graph, gpu.chip, gpu.fits, gpu.seed, start_s)
         cost = with_copies(cost, graph, gpu.chip)
         launched = np.full(len(graph), gpu.spec.known("model.launch_s") / gpu.quicker)
-        slower = _slowdown(gpu.spec)
-        cost = Parts(cost.overhead_s / gpu.quicker, cost.compute_s * slower, cost.memory_s * slower)
+        slower = cost.times(_slowdown(gpu.spec, cost.matrix_share))
+        cost = slower._replace(overhead_s=cost.overhead_s / gpu.quicker)
         waits = np.concatenate([
             waiting_s(cost.time_s[part], launched[part]) for part in _steps(graph)
         ])  # fmt: skip
-        found = Parts(cost.overhead_s + waits, cost.compute_s, cost.memory_s)
+        found = cost._replace(overhead_s=cost.overhead_s + waits)
         gpu._parts[graph] = found
     return found
 

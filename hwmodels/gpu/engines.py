@@ -37,16 +37,21 @@ def with_copies(cost: Parts, graph: Graph, chip: Chip) -> Parts:
                          "how long copies from the host take")  # fmt: skip
     rate = min(chip.link_bytes_per_s, chip.bandwidth_bytes_per_s)
     over_link = graph.bytes_written / rate
-    return Parts(
-        np.where(copied, 0.0, cost.overhead_s),
-        np.where(copied, 0.0, cost.compute_s),
-        np.where(copied, over_link, cost.memory_s),
+    return cost._replace(
+        overhead_s=np.where(copied, 0.0, cost.overhead_s),
+        compute_s=np.where(copied, 0.0, cost.compute_s),
+        memory_s=np.where(copied, over_link, cost.memory_s),
     )
 
 
 def profile_of(parts: Parts, graph: Graph, chip: Chip) -> Profile:
-    """Return how a graph runs alone: copies stall for the link, and need the memory for a part."""
+    """Return how a graph runs alone: copies stall for the link, and need the memory for a part.
+
+    Kernels keep ordinary units busy or matrix units; copies keep neither.
+    """
     count, copied = len(graph), _copied(graph)
+    matrix = parts.matrix_share
+    ordinary = np.where(copied, 0.0, 1.0 - matrix)
     written = np.where(copied, graph.bytes_written, 0.0)
     return Profile(
         team=np.ones(count, np.int64),
@@ -56,6 +61,7 @@ def profile_of(parts: Parts, graph: Graph, chip: Chip) -> Profile:
         memory_s=np.where(copied, written / chip.bandwidth_bytes_per_s, parts.memory_s),
         traffic_bytes=np.stack([written, np.where(copied, written, graph.bytes_moved)], axis=1),
         cores=1,
+        units=np.stack([ordinary, matrix], axis=1),
     )
 
 
@@ -122,4 +128,5 @@ def _second(sms: float, bandwidth: float, bandwidth_bytes_per_s: float) -> Profi
         memory_s=np.array([bandwidth]),
         traffic_bytes=np.array([[0.0, bandwidth * bandwidth_bytes_per_s]]),
         cores=1,
+        units=np.array([[max(sms, bandwidth), 0.0]]),
     )

@@ -78,15 +78,15 @@ def costs_of(
     ------
     InputError : an op in a dtype that the chip does not compute on
     """
-    parts = Parts(*(np.zeros(len(graph)) for _ in Parts._fields))
+    totals = [np.zeros(len(graph)) for _ in Parts._fields]
     rates = _Rates(chip, fits, start_s)
     sparse = graph.density <= HALF
     alike = np.stack([graph.kind, graph.dtype, sparse], axis=1)
     for kind, dtype, half in np.unique(alike, axis=0).tolist():
         at = np.flatnonzero((graph.kind == kind) & (graph.dtype == dtype) & (sparse == half))
-        for total, one in zip(parts, _costs(graph, at, rates, seed), strict=True):
+        for total, one in zip(totals, _costs(graph, at, rates, seed), strict=True):
             total[at] = one
-    return parts
+    return Parts(*totals)
 
 
 class _Rates(NamedTuple):
@@ -105,11 +105,12 @@ def _costs(graph: Graph, at: IntArray, rates: _Rates, seed: int | None) -> Parts
     done = [_kernel(one, dtype, rates, seed) for one in KERNELS[kind](graph, at)]
     if len(done) == 1:
         return done[0]
-    overhead, busy = np.zeros(len(at)), np.zeros(len(at))
+    overhead, busy, matrix = (np.zeros(len(at)) for _ in range(3))
     for one in done:
         overhead += one.overhead_s
         busy += np.maximum(one.compute_s, one.memory_s)
-    return Parts(overhead, busy, np.zeros(len(at)))
+        matrix += one.matrix_s
+    return Parts(overhead, busy, np.zeros(len(at)), matrix)
 
 
 def _kernel(kernel: Kernel, dtype: str, rates: _Rates, seed: int | None) -> Parts:
@@ -118,7 +119,9 @@ def _kernel(kernel: Kernel, dtype: str, rates: _Rates, seed: int | None) -> Part
     times = kernel.times if seed is None else kernel.times * _error(family.name, fit, seed)
     parts = family.parts(rates.chip, dtype, fit, kernel.sizes)
     started = np.minimum(parts.overhead_s, rates.start_s)
-    return parts._replace(overhead_s=started).times(times)
+    on_matrix = (parts.compute_s >= parts.memory_s) & (dtype in rates.chip.matrix_dtypes)
+    matrix = np.where(on_matrix, parts.compute_s, 0.0)
+    return parts._replace(overhead_s=started, matrix_s=matrix).times(times)
 
 
 def _error(family: str, fit: FamilyFit, seed: int) -> float:

@@ -29,17 +29,26 @@ class Parts(NamedTuple):
     overhead_s : before and after both
     compute_s : arithmetic
     memory_s : data from the caches and the memory
+    matrix_s : the part of arithmetic that takes longest in its kernel, on matrix units
     """
 
     overhead_s: FloatArray
     compute_s: FloatArray
     memory_s: FloatArray
+    matrix_s: FloatArray | float = 0.0
 
     @property
     def time_s(self) -> FloatArray:
         """Return the time of each kernel (n,), seconds."""
         total: FloatArray = self.overhead_s + np.maximum(self.compute_s, self.memory_s)
         return total
+
+    @property
+    def matrix_share(self) -> FloatArray:
+        """Return the share of each kernel's time without overhead (n,) on matrix units."""
+        work = np.maximum(self.compute_s, self.memory_s)
+        share: FloatArray = np.where(work > 0, self.matrix_s / np.where(work > 0, work, 1.0), 0.0)
+        return share
 
     def times(self, factor: FloatArray) -> Parts:
         """Return the parts of kernels that take so many times as long."""

@@ -65,8 +65,6 @@ def test_busy_cores_and_moved_bytes_grow_evenly_within_a_phase():
     one = profile(8, stall_s=0.8, memory=4e9, team=4)
     start, end = one.ends_s
     middle = (start + end) / 2
-    assert one.core_s(0.0, start) == pytest.approx(start)
-    assert one.core_s(start, middle) == pytest.approx(4 * (middle - start))
-    assert one.moved_bytes(0.0, start) == 0
-    assert one.moved_bytes(start, middle) == pytest.approx(2e9)
-    assert one.moved_bytes(0.0, end) == pytest.approx(4e9)
+    assert one.used(0.0, start) == pytest.approx((start, 0.0, 0.0))
+    assert one.used(start, middle) == pytest.approx((4 * (middle - start), 0.0, 2e9))
+    assert one.used(0.0, end) == pytest.approx((start + 4 * (end - start), 0.0, 4e9))

@@ -48,8 +48,8 @@ class RoundGpu:
     def paces(self, phases):
         return paces_of(phases, self.chip)
 
-    def energy(self, time_s, core_s, moved_bytes):
-        return Energy({"busy": core_s, "memory": moved_bytes})
+    def energy(self, time_s, used):
+        return Energy(used._asdict())
 
 
 def accelerator(name="nvidia-a100-sxm-80gb", **fields):
@@ -277,7 +277,9 @@ def test_two_kernels_of_communication_take_the_sum():
 def test_communication_alone_goes_on_until_it_is_released_and_its_bytes_count():
     [end], used = ends_of((5.0, op(1.0)), and_then=held(0.1, 0.2, 1.0, 4.0))
     assert end == pytest.approx(6.0)
-    assert used.energy(6.0).components == pytest.approx({"busy": 4.0, "memory": 3.0 * 0.2 * BYTES})
+    assert used.energy(6.0).components == pytest.approx(
+        {"core_s": 3.0 * 0.2 + 1.0, "matrix_s": 0.0, "moved_bytes": 3.0 * 0.2 * BYTES}
+    )
 
 
 @pytest.mark.parametrize("shares", [(-0.1, 0.5), (0.5, 1.1), (float("nan"), 0.0)])

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwmodels.devices import with_fields
-from hwmodels.gpu.device import RESOURCES, Gpu, waiting_s
+from hwmodels.gpu.device import RESOURCES, Gpu, parts_of, waiting_s
+from hwmodels.gpu.power import power_of
+from hwmodels.profile import Used
 from simulator.errors import InputError
 from simulator.ops import Graph, Op
 from simulator.protocols import Calibrated, Device
@@ -95,14 +97,62 @@ def test_the_sources_are_those_of_fits_that_were_used():
     assert any("gemm, bfloat16" in source.text for source in device.sources)
 
 
-def test_energy_is_what_a_ready_device_draws_and_what_busy_time_adds():
+def test_energy_is_what_a_ready_device_draws_and_what_kernels_add_by_their_units():
     device = gpu("nvidia-v100-pcie-16gb")
-    used = device.energy(10.0, 4.0, 1e9)
-    busy_w = device.power_w()
-    assert busy_w is not None
+    used = device.energy(10.0, Used(core_s=4.0, matrix_s=2.0, moved_bytes=1e9))
+    ordinary_w, matrix_w = (power_of(device.spec).power_w(matrix=units) for units in (False, True))
+    assert ordinary_w is not None
+    assert matrix_w is not None
     assert used.components["idle"] == pytest.approx(35.0 * 10)
-    assert used.total_j == pytest.approx(35.0 * 6 + busy_w * 4)
-    assert 35 < busy_w < 250
+    assert used.total_j == pytest.approx(35.0 * 4 + ordinary_w * 4 + matrix_w * 2)
+    assert device.power_w() == max(ordinary_w, matrix_w)
+    assert 35 < ordinary_w < 250
+
+
+def joules(device, graph):
+    """Return what a graph that runs alone draws by events, and its time."""
+    clock = simpy.Environment()
+    used = device.open(clock)
+    clock.run(used.run(Work("step", graph), 1).done)
+    return used.energy(clock.now).total_j, clock.now
+
+
+def product(dtype):
+    """Return a product that takes much arithmetic."""
+    size = 4096
+    return Graph.of([Op(kind="gemm", dims=(1, size, size, size), dtype=dtype, flops=2 * size**3,
+                        bytes_read=8 * size**2, bytes_written=4 * size**2)])  # fmt: skip
+
+
+def test_a_device_that_waits_for_its_host_draws_little_more_than_a_ready_one():
+    device = gpu("nvidia-a100-sxm-80gb")
+    ready_w = power_of(device.spec).ready_w
+    waiting, time_s = joules(with_fields(device, {"model.launch_s": "1 ms"}), small())
+    assert ready_w is not None
+    assert ready_w * time_s <= waiting < 1.05 * ready_w * time_s
+    replayed, quick_s = joules(with_fields(device, {"model.launch_s": 0}), product("float32"))
+    assert replayed > 1.5 * ready_w * quick_s
+
+
+def test_kernels_on_matrix_units_draw_what_these_draw():
+    device = gpu("nvidia-v100-pcie-16gb")
+    for dtype, matrix in (("float16", True), ("float32", False)):
+        parts = parts_of(device, product(dtype))
+        used_j, time_s = joules(device, product(dtype))
+        busy_s = time_s - parts.overhead_s.sum()
+        busy_w = power_of(device.spec).power_w(matrix=matrix)
+        assert parts.matrix_share.tolist() == [float(matrix)]
+        assert used_j == pytest.approx(35.0 * parts.overhead_s.sum() + busy_w * busy_s, rel=1e-6)
+
+
+def test_a_power_limit_slows_kernels_by_what_their_units_draw():
+    sold = gpu("nvidia-v100-pcie-16gb")
+    capped = with_fields(sold, {"power.limit_w": "150 W", "model.launch_s": 0})
+    assert isinstance(capped, Gpu)
+    for dtype, matrix in (("float16", True), ("float32", False)):
+        at_full = parts_of(sold, product(dtype)).compute_s
+        longer = parts_of(capped, product(dtype)).compute_s / at_full
+        assert longer == pytest.approx(power_of(sold.spec).slowdown(150.0, matrix))
 
 
 def test_under_a_lower_power_limit_steps_take_longer_and_draw_less():
