@@ -18,7 +18,7 @@ from simulator.engine.deadlocks import explain_deadlock
 from simulator.engine.folding import Folding, choose_ranks, unfolded
 from simulator.engine.mailbox import Mailbox, Sorting
 from simulator.engine.messages import recv, send
-from simulator.engine.outcome import Outcome
+from simulator.engine.outcome import Outcome, step_ends_s
 from simulator.engine.scene import Scene, UnfoldableError, ValuesByRank
 from simulator.engine.waiting import start, wait
 from simulator.errors import DeadlockError, InputError, ProgramError, UnreceivedMessageError
@@ -184,17 +184,8 @@ def _closed(totals: Totals, time_s: float) -> Totals:
 
 def _step_ends(actors: Sequence[Actor], steps: int, time_s: float) -> tuple[float, ...]:
     """Return when the steps ended: see `Outcome.step_ends_s`."""
-    if steps == 1:
-        return (time_s,)
     last = max(actors, key=lambda actor: actor.totals.end_s)
-    ends: dict[object, list[float]] = {}
-    for what, end_s in reversed(last.ends or ()):
-        ends.setdefault(what, []).append(end_s)
-    for times in ends.values():
-        each, rest = divmod(len(times), steps)
-        if not rest:
-            return tuple(reversed(times[::each]))
-    return ()
+    return step_ends_s(last.ends or (), steps, time_s)
 
 
 def _energy(scene: Scene, time_s: float) -> Energy:

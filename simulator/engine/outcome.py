@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from simulator.energy import Energy, exact_sum
@@ -52,3 +52,29 @@ class Outcome:
     def simulated(self) -> int:
         """Return the number of ranks that were simulated; the others are equal to these."""
         return len(self.ranks)
+
+
+def step_ends_s(
+    ends: Iterable[tuple[object, float]], steps: int, time_s: float
+) -> tuple[float, ...]:
+    """Return when the steps of a rank ended, seconds; empty where nothing recurs as often.
+
+    Parameters
+    ----------
+    ends : what the rank completed, and when, in order
+    steps : how many there were
+    time_s : when all ended, seconds
+
+    >>> step_ends_s([("a", 1.0), ("b", 2.0), ("a", 3.0), ("b", 4.5)], 2, 5.0)
+    (2.0, 4.5)
+    """
+    if steps == 1:
+        return (time_s,)
+    by_what: dict[object, list[float]] = {}
+    for what, end_s in reversed(list(ends)):
+        by_what.setdefault(what, []).append(end_s)
+    for times in by_what.values():
+        each, rest = divmod(len(times), steps)
+        if not rest:
+            return tuple(reversed(times[::each]))
+    return ()

@@ -22,7 +22,7 @@ class Arrays:
     def __init__(self, works=None, **arrays):
         self.works, self.arrays = works or {}, {n: np.array(a, float) for n, a in arrays.items()}
 
-    def compute(self, work, mark=None):
+    def compute(self, work, reached=None):
         self.works[work.name](self.arrays)
 
     def read(self, buffer):
