@@ -92,8 +92,7 @@ class Cpu:
         every = (first, *fields, power)
         return tuple(dict.fromkeys(source for source in every if source is not None))
 
-    @property
-    def error_ratio(self) -> tuple[float, float] | None:
+    def error_ratio(self, graph: Graph) -> tuple[float, float] | None:
         """Return the 5 % and 95 % quantiles of measured over predicted time of whole runs."""
         calibration = self.spec.calibration
         return None if calibration is None else calibration.error_ratio

@@ -304,8 +304,12 @@ _GPU_FIELDS = (
           doc="spread of a kernel's time where it was measured on another architecture only"),
     Field(key="model.sibling_spread", low=0, high=5,
           doc="the same where it was measured on another device of this architecture"),
+    Field(key="model.foreign_spread", low=0, high=5,
+          doc="the same where it was measured on devices of another maker only, or on none"),
+    Field(key="model.launch_spread", low=0, high=5,
+          doc="spread of the time of the host to launch a kernel"),
     Field(key="model.run_spread", low=0, high=5,
-          doc="spread of measured over predicted time of whole models"),
+          doc="spread of the time of whole models beyond that of their kernels and launches"),
 )  # fmt: skip
 
 _GPU_ORDERED = (

@@ -89,9 +89,11 @@ class Calibrated(Protocol):
     def sources(self) -> tuple[Source, ...]:
         """Return where the numbers come from."""
 
-    @property
-    def error_ratio(self) -> tuple[float, float] | None:
-        """Return the 5 % and 95 % quantiles of measured over predicted time of whole runs."""
+    def error_ratio(self, graph: Graph) -> tuple[float, float] | None:
+        """Return the 5 % and 95 % quantiles of measured over predicted time of runs of a graph.
+
+        It is None where no error is known.
+        """
 
     @property
     def resources(self) -> tuple[str, ...]:

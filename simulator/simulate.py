@@ -82,7 +82,7 @@ def simulate(
         energy=outcome.energy,
         peak_memory=memory,
         peak_power_w=_peak_power_w(machine, placement),
-        interval=_interval(machine, placement, step_s),
+        interval=_interval(workload, machine, placement, step_s),
         baseline=baseline,
         baseline_throughput=workload.samples / baseline_s if baseline_s else math.inf,
         timeline=outcome.timeline,
@@ -173,11 +173,13 @@ def _power_w(device: Device, threads: int) -> float | None:
     return device.power_w(min(threads, device.max_threads))
 
 
-def _interval(machine: Machine, placement: Placement, step_s: float) -> tuple[float, float] | None:
+def _interval(
+    workload: Workload, machine: Machine, placement: Placement, step_s: float
+) -> tuple[float, float] | None:
     """Return the step time's interval: that of the device whose error is known least well."""
     ratios = []
     for device in {id(machine.devices[i]): machine.devices[i] for i in placement.devices}.values():
-        ratio = device.error_ratio if isinstance(device, Calibrated) else None
+        ratio = device.error_ratio(workload.graph) if isinstance(device, Calibrated) else None
         if ratio is None:
             return None
         ratios.append(ratio)

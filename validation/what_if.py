@@ -59,7 +59,7 @@ class _Alone:
         """Return the figures of the run; `single` is the same on one thread."""
         step_s, step_j = figures.step_s, figures.energy_j
         speedup = single.step_s / step_s
-        low, high = device.error_ratio or (None, None)
+        low, high = device.error_ratio(self.workload.graph) or (None, None)
         bill = None if self.tariff is None else self.tariff.bill(step_s, step_j)
         return {
             "time_s": self.steps * step_s,

@@ -18,10 +18,11 @@ import numpy as np
 from hwmodels.device_file import FindSpec
 from hwmodels.gpu.chip import Chip, chip_of, dies_of
 from hwmodels.gpu.engines import paces_of, profile_of, with_copies
-from hwmodels.gpu.families import costs_of
+from hwmodels.gpu.families import Timed, costs_of
 from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import Fits
 from hwmodels.gpu.power import power_of
+from hwmodels.gpu.run_error import run_spread
 from hwmodels.open_device import OpenDevice, Phases
 from hwmodels.profile import Profile, Used
 from hwmodels.spec import NINETY_PERCENT, FamilyFit, Spec
@@ -76,6 +77,12 @@ class Gpu:
     _parts: WeakKeyDictionary[Graph, Parts] = field(
         default_factory=WeakKeyDictionary, repr=False, init=False
     )
+    _timed: WeakKeyDictionary[Graph, list[Timed]] = field(
+        default_factory=WeakKeyDictionary, repr=False, init=False
+    )
+    _ratios: WeakKeyDictionary[Graph, float] = field(
+        default_factory=WeakKeyDictionary, repr=False, init=False
+    )
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_again, (self.spec, self.chip, self.fits, self.seed, self.quicker))
@@ -108,10 +115,17 @@ class Gpu:
             dict.fromkeys((*fits, *self.spec.sources.values(), power_of(self.spec).source))
         )
 
-    @property
-    def error_ratio(self) -> tuple[float, float] | None:
-        """Return the 5 % and 95 % quantiles of measured over predicted time of whole runs."""
-        wide = math.exp(NINETY_PERCENT * self.spec.known("model.run_spread"))
+    def error_ratio(self, graph: Graph) -> tuple[float, float] | None:
+        """Return the 5 % and 95 % quantiles of measured over predicted time of runs of a graph.
+
+        They are the wider, the more of the time goes to kernels that were measured on relatives
+        only (`hwmodels.gpu.run_error`).
+        """
+        wide = self._ratios.get(graph)
+        if wide is None:
+            time_s = float(parts_of(self, graph).time_s.sum())
+            spread = run_spread(self._timed[graph], time_s, self.spec)
+            wide = self._ratios[graph] = math.exp(NINETY_PERCENT * spread)
         return 1 / wide, wide
 
     def scaled(self, resource: str, factor: float) -> Gpu:
@@ -225,7 +239,8 @@ def parts_of(gpu: Gpu, graph: Graph) -> Parts:
     found = gpu._parts.get(graph)
     if found is None:
         start_s = gpu.spec.known("model.start_s")
-        cost = costs_of(graph, gpu.chip, gpu.fits, gpu.seed, start_s)
+        timed = gpu._timed[graph] = []
+        cost = costs_of(graph, gpu.chip, gpu.fits, gpu.seed, start_s, timed)
         cost = with_copies(cost, graph, gpu.chip)
         launched = np.full(len(graph), gpu.spec.known("model.launch_s") / gpu.quicker)
         slower = cost.times(_slowdown(gpu.spec, cost.matrix_share))
@@ -278,4 +293,5 @@ def _again(spec: Spec, chip: Chip, fits: Fits, seed: int | None, quicker: float)
 def _borrowed(fit: FamilyFit, gpu: Gpu) -> str:
     if fit.device == gpu.name:
         return ""
-    return f"taken over from {fit.device}, scaled by the datasheets"
+    judged = "; no measured run judges this maker's devices" if gpu.fits.foreign(fit) else ""
+    return f"taken over from {fit.device}, scaled by the datasheets{judged}"

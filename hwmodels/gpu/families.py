@@ -25,7 +25,7 @@ from hwmodels.gpu.kernels import KERNELS, Kernel
 from hwmodels.gpu.products import BMM, LINEAR, VECTOR_GEMM
 from hwmodels.gpu.streaming import NORMALIZATION, SOFTMAX, STREAMING
 from hwmodels.spec import NINETY_PERCENT, FamilyFit
-from simulator.ops import DTYPE_BYTES, DTYPES, KINDS, Graph, IntArray
+from simulator.ops import DTYPE_BYTES, DTYPES, KINDS, FloatArray, Graph, IntArray
 
 FAMILIES: Mapping[str, Family] = MappingProxyType({
     one.name: one for one in (
@@ -61,8 +61,29 @@ def fit_for(family: Family, dtype: str, fits: Fits) -> FamilyFit:
     return fit if DTYPE_BYTES[near] == width else replace(fit, correction=())
 
 
+class Timed(NamedTuple):
+    """Hold how long kernels of one family and dtype take, of some ops.
+
+    Parameters
+    ----------
+    family, dtype : of the kernels
+    fit : that they are timed by
+    time_s : of each op's kernel (n,), seconds; 0 where an op runs none
+    """
+
+    family: str
+    dtype: str
+    fit: FamilyFit
+    time_s: FloatArray
+
+
 def costs_of(
-    graph: Graph, chip: Chip, fits: Fits, seed: int | None = None, start_s: float = math.inf
+    graph: Graph,
+    chip: Chip,
+    fits: Fits,
+    seed: int | None = None,
+    start_s: float = math.inf,
+    timed: list[Timed] | None = None,
 ) -> Parts:
     """Return what each op of a graph (n,) spends time on when it runs alone, seconds.
 
@@ -73,13 +94,14 @@ def costs_of(
     ----------
     start_s : the device's own part of a kernel's overhead at most, seconds; where timings were
         waited for, the rest was the host's launch, which passes while other kernels run
+    timed : to which the kernels are added that the costs are made of; None: to nothing
 
     Raises
     ------
     InputError : an op in a dtype that the chip does not compute on
     """
     totals = [np.zeros(len(graph)) for _ in Parts._fields]
-    rates = _Rates(chip, fits, start_s)
+    rates = _Rates(chip, fits, start_s, [] if timed is None else timed)
     sparse = graph.density <= HALF
     alike = np.stack([graph.kind, graph.dtype, sparse], axis=1)
     for kind, dtype, half in np.unique(alike, axis=0).tolist():
@@ -95,6 +117,7 @@ class _Rates(NamedTuple):
     chip: Chip
     fits: Fits
     start_s: float
+    timed: list[Timed]
 
 
 def _costs(graph: Graph, at: IntArray, rates: _Rates, seed: int | None) -> Parts:
@@ -121,7 +144,9 @@ def _kernel(kernel: Kernel, dtype: str, rates: _Rates, seed: int | None) -> Part
     started = np.minimum(parts.overhead_s, rates.start_s)
     on_matrix = (parts.compute_s >= parts.memory_s) & (dtype in rates.chip.matrix_dtypes)
     matrix = np.where(on_matrix, parts.compute_s, 0.0)
-    return parts._replace(overhead_s=started, matrix_s=matrix).times(times)
+    done = parts._replace(overhead_s=started, matrix_s=matrix).times(times)
+    rates.timed.append(Timed(family.name, dtype, fit, done.time_s))
+    return done
 
 
 def _error(family: str, fit: FamilyFit, seed: int) -> float:

@@ -34,6 +34,8 @@ def fits_file(key: SetKey, folder: Path) -> Path:
     return folder / key.device / f"{key.family}.{key.dtype}.toml"
 
 
+FOREIGN = "model.foreign_spread"
+"""Field with the spread of what is taken over from a device of another maker."""
 PACKAGED = Path(__file__).parent.parent / "catalog" / "calibrated" / "gpu"
 
 
@@ -83,6 +85,11 @@ class Fits(Mapping[tuple[str, str], FamilyFit]):
         """Return the fits that were asked for so far."""
         return dict(self._used)
 
+    def foreign(self, fit: FamilyFit) -> bool:
+        """Say whether a fit is taken over from a device of another maker."""
+        borrowed = fit.borrowed_spread > 0
+        return borrowed and spread_key(self.origin, self._spec(fit.device)) == FOREIGN
+
     def _found(self, key: tuple[str, str]) -> FamilyFit:
         if key in self._own:
             return self._own[key]
@@ -103,8 +110,7 @@ class Fits(Mapping[tuple[str, str], FamilyFit]):
         fit = read_family_fit(fits_file(found, self.folder))
         if near == origin.name:
             return fit, ""
-        alike = self._spec(near).architecture == origin.architecture
-        return fit, "model.sibling_spread" if alike else "model.borrowed_spread"
+        return fit, spread_key(origin, self._spec(near))
 
     def _spec(self, name: str) -> Spec:
         if name not in self._specs:
@@ -129,6 +135,19 @@ def _packaged(folder: Path) -> Mapping[tuple[str, str], tuple[str, ...]]:
         family, _, dtype = path.stem.rpartition(".")
         found.setdefault((family, dtype), []).append(path.parent.name)
     return {key: tuple(devices) for key, devices in found.items()}
+
+
+def spread_key(spec: Spec, other: Spec) -> str:
+    """Return the field with the spread of what an accelerator takes over from another one.
+
+    >>> from hwmodels.devices import find_spec
+    >>> spread_key(find_spec("amd-mi210"), find_spec("nvidia-a100-sxm-80gb"))
+    'model.foreign_spread'
+    """
+    if _maker(spec) != _maker(other):
+        return FOREIGN
+    alike = spec.architecture == other.architecture
+    return "model.sibling_spread" if alike else "model.borrowed_spread"
 
 
 def distance(spec: Spec, other: Spec) -> tuple[float, ...]:

@@ -276,7 +276,7 @@ def test_without_calibration_the_datasheet_is_all_there_is():
     promised = datasheet_rates(spec())
     assert promised.families["gemm", "float32"].rate_per_s == 16 * 2e9
     assert promised.families["elementwise", "float32"].rate_per_s == 8 * 2e9
-    assert cpu_of(spec()).error_ratio is None
+    assert cpu_of(spec()).error_ratio(graph(product(1e9))) is None
 
 
 def test_draws_are_equal_for_equal_seeds_and_spread_as_stated():
@@ -313,7 +313,7 @@ def test_sources_name_the_calibration_first_and_each_once():
     sources = calibrated().sources
     assert sources[0].text == "12 timings, 2026-01-31"
     assert len(set(sources)) == len(sources)
-    assert calibrated().error_ratio == (0.9, 1.2)
+    assert calibrated().error_ratio(graph(product(1e9))) == (0.9, 1.2)
 
 
 def test_sources_are_of_numbers_that_count():

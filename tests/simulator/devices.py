@@ -19,7 +19,7 @@ class TwoResources:
     name: str = "two resources"
     max_threads: int = 1
     memory_bytes: float | None = None
-    error_ratio: tuple[float, float] = (0.8, 1.5)
+    ratio: tuple[float, float] = (0.8, 1.5)
     sources: tuple[Source, ...] = (Source("a datasheet"),)
     resources: tuple[str, ...] = ("clock", "memory")
     spread: float = 0.0
@@ -31,6 +31,9 @@ class TwoResources:
         ones = np.ones(len(graph)) / len(graph)
         parts = {"compute": self.compute_s, "memory": self.memory_s, "overhead": self.overhead_s}
         return {name: ones * seconds for name, seconds in parts.items()}
+
+    def error_ratio(self, graph):
+        return self.ratio
 
     def scaled(self, resource, factor):
         field = {"clock": "compute_s", "memory": "memory_s"}[resource]

@@ -60,7 +60,7 @@ def test_what_only_one_machine_depends_on_does_not_cancel():
 
 
 def test_errors_of_whole_runs_on_two_machines_are_drawn_apart():
-    exact = replace(DEVICE, spread=0.0, error_ratio=(1 / 1.3, 1.3))
+    exact = replace(DEVICE, spread=0.0, ratio=(1 / 1.3, 1.3))
     ratio = against(run_on(exact), run_on(replace(exact, name="other")), draws=4000)
     expected = math.exp(math.sqrt(2) * math.log(1.3))
     assert ratio.high == pytest.approx(expected, rel=0.03)

@@ -18,8 +18,9 @@ def predicted_step(case: Case) -> Prediction:
     InputError : the case names something that is not known, or a dtype that the device lacks
     """
     bound = bind(scenario_of(case))
-    time_s = float(bound.device.times_s(bound.workload.graph, 1).sum())
-    ratio = bound.device.error_ratio if isinstance(bound.device, Calibrated) else None
+    graph = bound.workload.graph
+    time_s = float(bound.device.times_s(graph, 1).sum())
+    ratio = bound.device.error_ratio(graph) if isinstance(bound.device, Calibrated) else None
     if ratio is None:
         return Prediction(time_s)
     return Prediction(time_s, time_s * ratio[0], time_s * ratio[1])

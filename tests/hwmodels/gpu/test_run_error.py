@@ -1,0 +1,126 @@
+"""The interval of a whole run: from what is known of its kernels, by their shares of the time."""
+
+import math
+
+import numpy as np
+import pytest
+
+from hwmodels.device_writer import write_device
+from hwmodels.devices import find_spec, with_fields
+from hwmodels.gpu.device import Gpu
+from hwmodels.gpu.families import FAMILIES, Timed
+from hwmodels.gpu.run_error import run_spread
+from hwmodels.relatives import completed
+from hwmodels.spec import NINETY_PERCENT, Calibration, FamilyFit
+from simulator.ops import Graph, Op
+from tests.hwmodels.gpu.chips import gpu
+
+SPEC = completed(find_spec("nvidia-h100-sxm-80gb"), find_spec)
+RUN = SPEC.known("model.run_spread")
+SIGMA = 0.1
+FIT = FamilyFit(numbers={}, error_ratio=(math.exp(-NINETY_PERCENT * SIGMA),
+                                         math.exp(NINETY_PERCENT * SIGMA)))  # fmt: skip
+
+
+def spread(*kernels, waits_s=0.0):
+    """Return the spread of kernels beyond that of all runs."""
+    timed = [Timed(family, "float32", fit, np.array(times)) for family, fit, times in kernels]
+    time_s = waits_s + sum(sum(times) for *_, times in kernels)
+    return math.sqrt(run_spread(timed, time_s, SPEC) ** 2 - RUN**2)
+
+
+def product(size=4096, dtype="bfloat16"):
+    return Op(kind="gemm", dims=(1, size, size, size), dtype=dtype, flops=2.0 * size**3,
+              bytes_read=8.0 * size**2, bytes_written=4.0 * size**2)  # fmt: skip
+
+
+def width(name, *ops):
+    low, high = gpu(name).error_ratio(Graph.of(ops)) or (1, 1)
+    return math.log(high / low) / 2
+
+
+def test_errors_of_a_devices_own_fit_average_out_over_different_kernels():
+    assert spread(("gemm", FIT, [1.0])) == pytest.approx(SIGMA)
+    assert spread(("gemm", FIT, [2.0, 2.0])) == pytest.approx(SIGMA)
+    assert spread(("gemm", FIT, [3.0, 4.0])) == pytest.approx(SIGMA * 5 / 7)
+
+
+def test_what_borrowing_adds_is_the_same_for_all_kernels_of_a_family():
+    borrowed = FIT.widened(0.2)
+    assert borrowed.own_spread == pytest.approx(SIGMA)
+    assert spread(("gemm", borrowed, [3.0, 4.0])) == pytest.approx(math.hypot(SIGMA * 5 / 7, 0.2))
+    assert spread(("gemm", borrowed, [1.0]), ("softmax", borrowed, [1.0])) == pytest.approx(
+        math.hypot(SIGMA, 0.2) / math.sqrt(2)
+    )
+
+
+def test_families_count_by_their_share_of_the_time():
+    exact = FamilyFit(numbers={}, error_ratio=(1.0, 1.0))
+    assert spread(("gemm", FIT, [1.0]), ("softmax", exact, [3.0])) == pytest.approx(SIGMA / 4)
+
+
+def test_launches_that_the_device_waits_for_are_known_to_their_own_spread():
+    launched = SPEC.known("model.launch_spread")
+    assert spread(("gemm", FIT, [1.0]), waits_s=3.0) == pytest.approx(
+        math.hypot(SIGMA, 3 * launched) / 4
+    )
+
+
+def test_a_family_of_which_no_error_is_known_is_as_one_of_another_maker():
+    unknown = FamilyFit(numbers={})
+    assert spread(("gemm", unknown, [1.0])) == pytest.approx(SPEC.known("model.foreign_spread"))
+
+
+def test_a_run_of_nothing_has_the_spread_of_all_runs():
+    assert run_spread([], 0.0, SPEC) == RUN
+
+
+def test_the_further_the_relative_the_wider_the_interval():
+    measured, sibling, other, foreign = (width(name, product()) for name in (
+        "nvidia-h100-sxm-80gb", "nvidia-h200-sxm-141gb", "nvidia-l40s", "amd-mi300x"))  # fmt: skip
+    assert measured < sibling < other < foreign
+    assert foreign > NINETY_PERCENT * SPEC.known("model.foreign_spread")
+
+
+@pytest.mark.parametrize("name", ["google-tpu-v5e", "intel-gaudi3", "intel-arc-pro-b60"])
+def test_devices_of_makers_that_no_run_judges_say_so_and_have_a_wide_interval(name):
+    device = gpu(name)
+    graph = Graph.of([product()])
+    low, high = device.error_ratio(graph) or (1, 1)
+    assert high / low > 3
+    notes = [source.note for source in device.sources if source.kind == "calibrated"]
+    assert any("no measured run judges this maker's devices" in note for note in notes)
+
+
+def calibrated(tmp_path, sigma):
+    """Return an AMD MI300X whose products a user timed, with errors of such a spread."""
+    base = find_spec("amd-mi300x")
+    fit = FamilyFit(numbers=FAMILIES["gemm"].start, data="20 kernels", device="mine",
+                    error_ratio=(math.exp(-sigma), math.exp(sigma)))  # fmt: skip
+    own = Calibration(numbers={}, data="mine", date="2026-01-31",
+                      families={("gemm", "bfloat16"): fit})  # fmt: skip
+    path = tmp_path / "mine.toml"
+    write_device(path, base.replaced(name="mine", calibration=own), like=base)
+    return path
+
+
+def test_a_users_calibration_narrows_the_interval_as_far_as_it_fits(tmp_path):
+    before = width("amd-mi300x", product())
+    good = width(calibrated(tmp_path, 0.1), product())
+    poor = width(calibrated(tmp_path, 0.4), product())
+    assert good < poor < before
+    assert good == pytest.approx(math.hypot(NINETY_PERCENT * RUN, 0.1), rel=0.05)
+
+
+def test_what_the_calibration_does_not_cover_stays_borrowed(tmp_path):
+    path = calibrated(tmp_path, 0.1)
+    streamed = Op(kind="elementwise", dims=(10**9,), bytes_read=8e9, bytes_written=4e9)
+    assert width(path, streamed) > 2 * width(path, product())
+
+
+def test_changed_fields_keep_the_interval_of_a_measured_device():
+    graph = Graph.of([product()])
+    device = gpu("nvidia-h100-sxm-80gb")
+    more = with_fields(device, {"memory.bandwidth_bytes_per_s": "4 TB/s"})
+    assert isinstance(more, Gpu)
+    assert more.error_ratio(graph) == pytest.approx(device.error_ratio(graph), rel=1e-3)
