@@ -85,7 +85,8 @@ class Task:
 
     def log_time(self, numbers: Numbers, sizes: Sizes) -> FloatArray:
         """Return the logarithm of the times of the form, correction left out."""
-        form = self.family.form(self.chip, self.dtype, numbers, sizes).time_s
+        chip = self.chip.computing_on(self.dtype)
+        form = self.family.form(chip, self.dtype, numbers, sizes).time_s
         if self.prior is not None and self.prior.correction:
             return np.log(form) + self.family.correction(self.prior, sizes)
         return np.log(form)

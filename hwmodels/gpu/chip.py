@@ -28,7 +28,8 @@ class Chip:
     ----------
     name : of the device
     sms : multiprocessors
-    clock_hz : at which the peaks hold, hertz
+    clock_hz : at which the peaks of matrix units hold, hertz
+    vector_clock_hz : at which those of ordinary units hold, hertz
     bandwidth_bytes_per_s : of the memory
     l2_bytes : of the cache that all multiprocessors share
     peaks : best rate by dtype, by matrix units where the chip has them, FLOP/s
@@ -41,6 +42,7 @@ class Chip:
     name: str
     sms: int
     clock_hz: float
+    vector_clock_hz: float
     bandwidth_bytes_per_s: float
     l2_bytes: float
     peaks: Mapping[str, float]
@@ -61,6 +63,12 @@ class Chip:
             known = ", ".join(sorted(set(self.peaks) & set(DTYPE_BYTES)))
             raise InputError(f"device '{self.name}' does not compute on {dtype}; it has {known}")
         return found
+
+    def computing_on(self, dtype: str) -> Chip:
+        """Return the chip at the clock of the units that compute on a dtype."""
+        if dtype in self.matrix_dtypes or self.clock_hz == self.vector_clock_hz:
+            return self
+        return replace(self, clock_hz=self.vector_clock_hz)
 
     def with_sparse(self, dtype: str) -> Chip:
         """Return the chip as it multiplies weights of which 2 of 4 are zero; the same if it cannot.
@@ -94,6 +102,7 @@ def chip_of(spec: Spec) -> Chip:
         name=spec.name,
         sms=int(spec.known("sms") / dies),
         clock_hz=spec.number("clock.peak_hz") or spec.known("clock.boost_hz"),
+        vector_clock_hz=spec.known("clock.boost_hz"),
         bandwidth_bytes_per_s=spec.known("memory.bandwidth_bytes_per_s") / dies,
         l2_bytes=spec.known("cache.l2_bytes") / dies,
         peaks={name: peak / dies for name, peak in _peaks(spec).items()},

@@ -156,7 +156,7 @@ class Family:
         ------
         InputError : the chip does not compute on the dtype
         """
-        form = self.form(chip, dtype, fit.numbers, sizes)
+        form = self.form(chip.computing_on(dtype), dtype, fit.numbers, sizes)
         return form if not fit.correction else form.times(np.exp(self.correction(fit, sizes)))
 
     def correction(self, fit: FamilyFit, sizes: Sizes) -> FloatArray:

@@ -59,3 +59,11 @@ def test_more_of_one_resource_leaves_the_other_as_it_is(resource, field):
     assert getattr(more, field) == 3 * getattr(chip(), field)
     assert (more.peaks == chip().peaks) == (resource == "memory.bandwidth")
     assert (more.bandwidth_bytes_per_s == 1e12) == (resource == "arithmetic")
+
+
+def test_kernels_run_at_the_clock_at_which_the_peak_of_their_units_holds():
+    h100 = chip_of(find_spec("nvidia-h100-sxm-80gb"))
+    assert h100.computing_on("bfloat16").clock_hz == 1.83e9
+    assert h100.computing_on("float32").clock_hz == 1.98e9
+    per_cycle = h100.vector_flop_per_s / h100.computing_on("float32").clock_hz / h100.sms
+    assert per_cycle == pytest.approx(128 * 2, rel=1e-3)
