@@ -18,7 +18,7 @@ from hwmodels.home import home
 from hwmodels.relatives import completed
 from hwmodels.schema import SCHEMAS
 from hwmodels.spec import Spec, spec_of
-from simulator.errors import FileError, UnknownNameError
+from simulator.errors import FileError, UnknownNameError, alike
 from simulator.protocols import Device
 
 _CATALOG = Path(__file__).parent / "catalog"
@@ -184,7 +184,8 @@ def _path_of(name: str | Path) -> Path:
     meant = {aliases[text]} if text in aliases else _meant(text)
     if len(meant) == 1:
         return _path_of(meant.pop())
-    raise UnknownNameError("device", text, meant or {*device_names(), *filter(_is_short, aliases)})
+    near = next((names for names in (device_names(), aliases) if alike(text, names)), None)
+    raise UnknownNameError("device", text, meant or near or device_names())
 
 
 def _meant(text: str) -> set[str]:
@@ -196,11 +197,6 @@ def _meant(text: str) -> set[str]:
 
 def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name)).lower()
-
-
-def _is_short(alias: str) -> bool:
-    """Return whether an alias is worth being proposed: one that people type."""
-    return alias == alias.lower() and not set(alias) & set(" _()")
 
 
 def catalog_file(name: str) -> Path | None:

@@ -143,14 +143,16 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def alike(name: str, known: Iterable[str]) -> list[str]:
     """Return the known names that a wrong one may stand for, the nearest first.
 
-    Names that contain all its words, else all its words with a digit, else one spelled alike.
+    Names that contain all its words, else all its words with a digit, else the first such word,
+    else one name that is spelled alike.
 
     >>> alike("h100 card", ["nvidia-h100-sxm-80gb", "nvidia-h100-pcie-80gb", "nvidia-t4"])
     ['nvidia-h100-sxm-80gb', 'nvidia-h100-pcie-80gb']
     """
     lowered = {candidate.lower(): candidate for candidate in known}
     words = re.findall(r"[^\W_]+", name.lower())
-    for needed in (words, [word for word in words if re.search(r"\d", word)]):
+    models = [word for word in words if re.search(r"\d", word) and word[1:]]
+    for needed in (words, models, models[:1]):
         found = [low for low in lowered if needed and all(word in low for word in needed)]
         if found:
             return [lowered[low] for low in sorted(found, key=len)[:MOST_NEAR]]

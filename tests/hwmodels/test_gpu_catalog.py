@@ -38,7 +38,13 @@ SPELLINGS = {
     "nvidia-rtx-pro-6000-blackwell-server": ("rtx_pro_6000_server",),
     "nvidia-l4": ("l4", "NVIDIA_L4", "NVIDIA L4"),
     "nvidia-l40s": ("l40s", "NVIDIA L40S"),
-    "nvidia-rtx-4090": ("NVIDIA GeForce RTX 4090 (Ada Lovelace)",),
+    "nvidia-l40": ("l40", "NVIDIA L40"),
+    "nvidia-a10g": ("A10G", "NVIDIA A10G"),
+    "nvidia-h100-nvl-94gb": ("H100 NVL", "NVIDIA H100 NVL"),
+    "nvidia-rtx-a6000": ("RTX A6000", "NVIDIA RTX A6000"),
+    "nvidia-rtx-6000-ada": ("RTX 6000 Ada", "NVIDIA RTX 6000 Ada Generation"),
+    "amd-mi325x": ("MI325X", "AMD Instinct MI325X"),
+    "nvidia-rtx-4090": ("NVIDIA GeForce RTX 4090 (Ada Lovelace)", "NVIDIA GeForce RTX 4090"),
     "nvidia-a30": ("NVIDIA A30",),
     "nvidia-a40": ("A40", "NVIDIA A40"),
     "nvidia-jetson-agx-orin-64gb": ("NVIDIA Jetson AGX Orin",),
@@ -83,7 +89,8 @@ def test_there_are_accelerators_of_every_generation_and_of_several_makers():
         "nvidia-rtx-pro-6000-blackwell-server", "amd-mi100", "amd-mi210", "amd-mi250",
         "amd-mi250x", "amd-mi300x", "amd-mi355x", "google-tpu-v3", "google-tpu-v4",
         "google-tpu-v5e", "google-tpu-v5p", "google-tpu-v6e", "intel-gaudi2", "intel-gaudi3",
-        "intel-arc-pro-b60",
+        "intel-arc-pro-b60", "nvidia-l40", "nvidia-a10g", "nvidia-rtx-a6000", "nvidia-rtx-6000-ada",
+        "nvidia-h100-nvl-94gb", "amd-mi325x",
     } <= set(NAMES)  # fmt: skip
 
 
@@ -189,6 +196,16 @@ def test_links_count_one_direction():
                      "nvidia-h100-sxm-80gb": 450, "nvidia-b200-sxm": 900}  # fmt: skip
     for name, gigabytes in per_direction.items():
         assert find_spec(name).known("link.scaleup_bytes_per_s") == gigabytes * GB
+
+
+@pytest.mark.parametrize(
+    ("name", "width"), [("amd-mi210", 256), ("amd-mi250x", 256), ("amd-mi300x", 256),
+                        ("amd-mi325x", 256), ("amd-mi355x", 256)],
+)  # fmt: skip
+def test_amd_multiplies_float32_on_matrix_units_at_256_operations_a_cycle(name, width):
+    spec = find_spec(name)
+    cycles = spec.known("sms") * spec.known("clock.boost_hz")
+    assert spec.known("tensor.float32_flop_per_s") / cycles == pytest.approx(width, rel=0.005)
 
 
 def test_geforce_peaks_are_those_with_float32_sums():

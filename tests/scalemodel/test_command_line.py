@@ -411,7 +411,7 @@ def test_a_broken_device_file_is_one_error_that_names_it(refused, own_device, ol
         (["predict"], "no workload is named"),
         (["predict", "mlp"], "no machine is named: give --on"),
         (["predict", "mpl", "--on", DEVICE], "unknown workload 'mpl'; did you mean 'mlp'"),
-        (["predict", "mlp", "--on", "epyc-774"], "did you mean 'epyc-7742'"),
+        (["predict", "mlp", "--on", "epyc-774"], "did you mean 'amd-epyc-7742'"),
         (["predict", "mlp", "--on", "none.toml"], "none.toml"),
         (["predict", *MLP, "--plan", "thread"], "unknown plan 'thread'; did you mean 'threads'"),
         (["predict", *MLP, "--plan", "none.py"], "none.py: No such file"),

@@ -45,6 +45,7 @@ def test_an_unknown_name_says_where_and_what_it_could_be():
     [("h100", "'nvidia-h100-sxm' or 'nvidia-h100-pcie'"),
      ("NVIDIA H100", "'nvidia-h100-sxm' or 'nvidia-h100-pcie'"),
      ("h100-typo", "'nvidia-h100-sxm' or 'nvidia-h100-pcie'"),
+     ("h100-48gb", "'nvidia-h100-sxm' or 'nvidia-h100-pcie'"),
      ("a100", "'a100-a', 'a100-b' or 'a100-c'")],
 )  # fmt: skip
 def test_names_that_hold_the_words_of_a_wrong_one_are_proposed_at_most_three(name, near):

@@ -64,7 +64,7 @@ def test_the_machine_at_hand_is_a_device_like_any_other():
     ("changes", "error", "message"),
     [
         ({"workload": "mpl"}, UnknownNameError, "unknown workload 'mpl'; did you mean 'mlp'"),
-        ({"on": "epyc-774"}, UnknownNameError, "did you mean 'epyc-7742'"),
+        ({"on": "epyc-774"}, UnknownNameError, "did you mean 'amd-epyc-7742'"),
         ({"on": "missing/machine.toml"}, FileError, "missing/machine.toml"),
         ({"plan": "thread"}, UnknownNameError, "did you mean 'threads'"),
         ({"workload.bach": 2}, UnknownNameError, "did you mean 'batch'"),
