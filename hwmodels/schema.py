@@ -308,6 +308,8 @@ _GPU_FIELDS = (
           doc="the same where it was measured on devices of another maker only, or on none"),
     Field(key="model.launch_spread", low=0, high=5,
           doc="spread of the time of the host to launch a kernel"),
+    Field(key="model.run_share", low=0, high=1,
+          doc="share of the spread of its kernels that is left in the time of a whole model"),
     Field(key="model.run_spread", low=0, high=5,
           doc="spread of the time of whole models beyond that of their kernels and launches"),
 )  # fmt: skip

@@ -2,8 +2,8 @@
 
 What a fit leaves over on its own device differs from kernel to kernel and averages out over them.
 What is taken over from another device is wrong for all kernels of a family alike, and so is the
-time of launches. All add up in quadrature, by their shares of the time, to what whole models differ
-by beyond that (`model.run_spread`).
+time of launches. All add up in quadrature by their shares of the time. Errors of kernels cancel in
+part (`model.run_share`), and whole models differ by more than their kernels (`model.run_spread`).
 """
 
 from __future__ import annotations
@@ -30,15 +30,18 @@ def run_spread(timed: Iterable[Timed], time_s: float, spec: Spec) -> float:
     kernels = _by_family(timed)
     busy_s = sum(float(one.time_s.sum()) for one in kernels)
     total_s = max(time_s, busy_s)
-    squares = ((total_s - busy_s) * spec.known("model.launch_spread")) ** 2
+    if not total_s:
+        return spec.known("model.run_spread")
+    squares = 0.0
     for one in kernels:
         own, borrowed = one.fit.own_spread, one.fit.borrowed_spread
         if own is None:
             own, borrowed = 0.0, spec.known("model.foreign_spread")
         squares += (own * _root_of_squares(one.time_s)) ** 2
         squares += (borrowed * float(one.time_s.sum())) ** 2
-    run = spec.known("model.run_spread")
-    return math.hypot(run, math.sqrt(squares) / total_s) if total_s else run
+    left = spec.known("model.run_share") * math.sqrt(squares)
+    launches = spec.known("model.launch_spread") * (total_s - busy_s)
+    return math.hypot(spec.known("model.run_spread"), left / total_s, launches / total_s)
 
 
 def _by_family(timed: Iterable[Timed]) -> list[Timed]:

@@ -1,8 +1,8 @@
-"""Predict steps more simply: by the datasheet's roofline, of each op or with one fitted share."""
+"""Predict steps more simply: without what was fitted, or by the datasheet's roofline."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,18 +14,24 @@ from validation.kernel_suite import spec_of
 from validation.predict import workload_of
 from validation.suite import Answer, Calibration, Predict, Prediction, Skip, find_suite
 from validation.suites.gpu_model.convert import SUITE
+from validation.suites.gpu_model.steps import predicted_step
+
+
+def alone(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:
+    """Predict what `scalemodel predict` gives, for which no step was fitted."""
+    return [_or_skip(predicted_step, case) for case in cases]
 
 
 def roofline(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:
     """Predict that each op takes the longer of its arithmetic and its data by the datasheet."""
-    return [_answer(case) for case in cases]
+    return [_or_skip(_roofline, case) for case in cases]
 
 
 def one_share(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:
     """Predict the same share of the roofline's speed that was reached in the fitted cases."""
     ids = set(calibration.get("case_ids", ()))
     fitted = [case for case in find_suite(SUITE).cases() if case.case_id in ids] if ids else []
-    pairs = [(case, _answer(case)) for case in fitted]
+    pairs = [(case, _or_skip(_roofline, case)) for case in fitted]
     ratios = [case.measured / answer.value for case, answer in pairs
               if isinstance(answer, Prediction)]  # fmt: skip
     if not ratios:
@@ -33,17 +39,21 @@ def one_share(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answe
     times = float(np.median(ratios))
     return [
         Prediction(answer.value * times) if isinstance(answer, Prediction) else answer
-        for answer in map(_answer, cases)
+        for answer in roofline(cases, calibration)
     ]
 
 
-def _answer(case: Case) -> Answer:
+def _or_skip(model: Callable[[Case], Prediction], case: Case) -> Answer:
     try:
-        workload = workload_of(case.text("workload"), scenario_of(case).under("workload"))
-        chip = chip_of(spec_of(case.text("on")))
-        return Prediction(roofline_s(workload.graph, chip))
+        return model(case)
     except (UnknownNameError, InputError) as error:
         return Skip(str(error))
+
+
+def _roofline(case: Case) -> Prediction:
+    workload = workload_of(case.text("workload"), scenario_of(case).under("workload"))
+    chip = chip_of(spec_of(case.text("on")))
+    return Prediction(roofline_s(workload.graph, chip))
 
 
 def roofline_s(graph: Graph, chip: Chip) -> float:
@@ -56,6 +66,7 @@ def roofline_s(graph: Graph, chip: Chip) -> float:
 
 
 BASELINES: Mapping[str, Predict] = {
+    "scalemodel predict": alone,
     "datasheet roofline": roofline,
     "roofline with one fitted share": one_share,
 }
