@@ -1,0 +1,1 @@
+"""Model networks: topologies, routes, flows that share links, collectives."""

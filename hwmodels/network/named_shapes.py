@@ -1,0 +1,108 @@
+"""Make a network of a shape's name and plain parameters, as a file or a command line gives them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, get_args, get_type_hints
+
+from hwmodels.network.composed_shapes import edge_cloud, nodes, rail_optimised
+from hwmodels.network.graph_shapes import graph
+from hwmodels.network.shapes import fat_tree, leaf_spine, ring, star, tapered_fat_tree, torus
+from hwmodels.network.topology import Topology
+from hwmodels.network.wires import Wire, wire_of
+from simulator.errors import InputError, UnknownNameError
+
+SHAPES: Mapping[str, Callable[..., Topology]] = {
+    make.__name__: make
+    for make in (star, ring, torus, leaf_spine, fat_tree, tapered_fat_tree, nodes,
+                 rail_optimised, edge_cloud, graph)
+}  # fmt: skip
+"""Shapes by name."""
+ROUTING = ("ecmp", "seed")
+"""Parameters that every shape has beside its own: how flows choose among equal routes."""
+
+
+def topology(shape: str, parameters: Mapping[str, Any]) -> Topology:
+    """Return the network of a shape by its name.
+
+    Parameters
+    ----------
+    shape : one of `SHAPES`
+    parameters : of the shape, and `ecmp` and `seed`. A wire is a table with the parameters of a
+        `Wire`, a network within the network a table with its `shape` and parameters; either may be
+        given by dotted names. Quantities may be texts with a unit
+
+    Raises
+    ------
+    UnknownNameError : no such shape, or no such parameter of it
+    InputError : a parameter that is missing or makes no sense
+
+    >>> wire = {"bandwidth_bytes_per_s": "10 Gbit/s", "latency_s": "1 us"}
+    >>> topology("fat_tree", {"k": 4, "wire": wire}).devices
+    16
+    >>> topology("fat_tree", {"k": 8, "wire.bandwidth_bytes_per_s": 1.25e9}).devices
+    128
+    """
+    if shape not in SHAPES:
+        raise UnknownNameError("shape of a network", shape, SHAPES)
+    made, hints = SHAPES[shape], get_type_hints(SHAPES[shape])
+    own = inspect.signature(made).parameters
+    given = _nested(parameters)
+    for name in given:
+        if name not in own and name not in ROUTING:
+            raise UnknownNameError(f"parameter of {shape}", name, [*own, *ROUTING])
+    missing = [n for n, p in own.items() if p.default is p.empty and n not in given]
+    if missing:
+        raise InputError(f"{shape}: needs {', '.join(missing)}")
+    values = {
+        name: _value(f"{shape}: {name}", value, hints[name])
+        for name, value in given.items() if name in own
+    }  # fmt: skip
+    routing = {name: given[name] for name in ROUTING if name in given}
+    found = made(**values)
+    return found.with_ecmp(**{"ecmp": found.ecmp, **routing}) if routing else found
+
+
+def _nested(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with tables for dotted names; later ones go over earlier ones."""
+    found: dict[str, Any] = {}
+    for path, value in _leaves(parameters):
+        table = found
+        for part in path[:-1]:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise InputError(f"{'.'.join(path)}: {part} is given as a value and as a table")
+        table[path[-1]] = value
+    return found
+
+
+def _leaves(parameters: Mapping[str, Any]) -> Iterator[tuple[list[str], Any]]:
+    for name, value in parameters.items():
+        path = name.split(".")
+        if isinstance(value, Mapping):
+            yield from (([*path, *rest], inner) for rest, inner in _leaves(value))
+        else:
+            yield path, value
+
+
+def _value(where: str, value: Any, hint: Any) -> Any:
+    """Return a parameter as its function takes it: tables become wires and networks."""
+    if hint is Topology and not isinstance(value, Topology):
+        table = _table(where, value, "shape and parameters of a network")
+        if "shape" not in table:
+            raise InputError(
+                f"{where}: needs the shape of that network; known: {', '.join(SHAPES)}"
+            )
+        return topology(table["shape"], {n: v for n, v in table.items() if n != "shape"})
+    if Wire in (hint, *get_args(hint)) and not isinstance(value, Wire):
+        if isinstance(value, list | tuple):
+            return [_value(where, one, Wire) for one in value]
+        return wire_of(_table(where, value, "bandwidth_bytes_per_s and latency_s"), where)
+    return value
+
+
+def _table(where: str, value: Any, of: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where}: expected a table with {of}, got {value!r}")
+    return value
