@@ -24,9 +24,10 @@ from hwmodels.gpu.family import Family
 from hwmodels.gpu.fits import Fits
 from hwmodels.gpu.kernels import KERNELS
 from hwmodels.relatives import completed
+from hwmodels.roofline import kernel_bounds_s
 from hwmodels.spec import Calibration, FamilyFit, Spec
 from simulator.errors import FileError, InputError, UnknownNameError
-from simulator.ops import DIMS, KINDS, FloatArray, Graph
+from simulator.ops import DIMS, DTYPE_BYTES, KINDS, FloatArray, Graph
 from validation.calibrate import Say, check_name
 from validation.fit_gpu import FEWEST, FEWEST_FOR_ALL, Task, Timings, fit_family
 from validation.gpu_table import Limits, Table, Timed, check, joined, read_kernels
@@ -366,11 +367,8 @@ def _bounded(timings: Timings) -> Timings:
 
 def _bound_s(chip: Chip, one: Timed) -> FloatArray:
     """Return what kernels (n,) take at least by the datasheet, seconds."""
-    flops, nbytes = one.family.amounts(one.dtype, one.timings.sizes)
-    memory: FloatArray = nbytes / chip.bandwidth_bytes_per_s
-    if not flops.any():
-        return memory
-    bound: FloatArray = np.maximum(flops / chip.peak_flop_per_s(one.dtype), memory)
+    amounts = one.family.amounts(one.dtype, one.timings.sizes)
+    bound: FloatArray = np.maximum(*kernel_bounds_s(chip, one.dtype, *amounts))
     return bound
 
 
@@ -454,8 +452,10 @@ def told_spreads(fitted: Fitted) -> dict[str, float]:
 
 def _told(fitted: Fitted) -> tuple[Told, ...]:
     """Return what the timings tell of each number of a fit."""
-    spreads = told_spreads(fitted)
-    return tuple(_number(fitted, name, spreads[name]) for name in fitted.fit.numbers)
+    spreads, known = told_spreads(fitted), fitted.task.family.parameters
+    width = DTYPE_BYTES[fitted.task.dtype]
+    used = (name for name in fitted.fit.numbers if width <= known[name].widest_bytes)
+    return tuple(_number(fitted, name, spreads[name]) for name in used)
 
 
 def _number(fitted: Fitted, name: str, by_timings: float) -> Told:

@@ -75,6 +75,7 @@ class Task:
     family, chip, dtype : of the kernels
     prior : what a few timings change only in part; None: nothing is known
     begin : numbers to begin with, near the best; None: several starts
+    starts : how many
     """
 
     family: Family
@@ -82,6 +83,7 @@ class Task:
     dtype: str
     prior: FamilyFit | None = None
     begin: Numbers | None = None
+    starts: int = STARTS
 
     def log_time(self, numbers: Numbers, sizes: Sizes) -> FloatArray:
         """Return the logarithm of the times of the form, correction left out."""
@@ -141,7 +143,7 @@ def _left_out(task: Task, timings: Timings, part: IntArray, made: _Fit) -> Float
 
 def _fit_all(task: Task, timings: Timings) -> FamilyFit:
     task = replace(task, prior=None)
-    numbers, spreads = _numbers(task, timings)
+    numbers, spreads = fit_numbers(task, timings)
     left = np.log(timings.time_s) - task.log_time(numbers, timings.sizes)
     return FamilyFit(numbers=numbers, spreads=spreads,
                      correction=_correction(task, timings, left))  # fmt: skip
@@ -150,7 +152,7 @@ def _fit_all(task: Task, timings: Timings) -> FamilyFit:
 def _fit_few(task: Task, timings: Timings) -> FamilyFit:
     """Return the prior, its numbers and its correction moved as far as the timings ask for."""
     assert task.prior is not None
-    numbers, spreads = _numbers(task, timings)
+    numbers, spreads = fit_numbers(task, timings)
     left = np.log(timings.time_s) - task.log_time(numbers, timings.sizes)
     correction = task.prior.correction
     if task.family.axes:
@@ -160,7 +162,7 @@ def _fit_few(task: Task, timings: Timings) -> FamilyFit:
     return replace(task.prior, numbers=numbers, spreads=spreads, correction=correction)
 
 
-def _numbers(task: Task, timings: Timings) -> tuple[dict[str, float], dict[str, float]]:
+def fit_numbers(task: Task, timings: Timings) -> tuple[dict[str, float], dict[str, float]]:
     """Return the numbers of a family and their spreads.
 
     A prior counts as one more error for each number, that of its logarithm over `PRIOR_SPREAD`.
@@ -182,7 +184,7 @@ def _numbers(task: Task, timings: Timings) -> tuple[dict[str, float], dict[str, 
         return np.concatenate([errors, told])
 
     best = None
-    for start in range(STARTS if task.begin is None else 1):
+    for start in range(task.starts if task.begin is None else 1):
         shift = rng.normal(0.0, PRIOR_SPREAD, len(names)) if start else 0.0
         inside = np.clip(begin + shift, low + 1e-3, high - 1e-3)
         found = least_squares(residuals, inside, bounds=(low, high), diff_step=1e-3)

@@ -205,7 +205,7 @@ def _moved(dtype: str, of: Heads, times: float = 1.0) -> FloatArray:
 
 
 def _together(run: _Run, cycles: FloatArray, moved: FloatArray) -> Parts:
-    """Return the parts of kernels; what is hidden only in part is overhead."""
+    """Return the parts of kernels, of which the longer does not hide all of the shorter."""
     chip, numbers = run.chip, run.numbers
     full = moved / (numbers["l2_share"] * chip.l2_bytes)
     missed = 1.0 / (1.0 + full**-HIT_STEEPNESS)
@@ -213,8 +213,8 @@ def _together(run: _Run, cycles: FloatArray, moved: FloatArray) -> Parts:
     dram = chip.bandwidth_bytes_per_s * numbers["memory_share"]
     memory = moved * (missed / dram + (1.0 - missed) / l2)
     compute = cycles / chip.clock_hz
-    overhead = numbers["floor_s"] + numbers["serial_share"] * np.minimum(compute, memory)
-    return Parts(overhead, compute, memory)
+    serial = numbers["serial_share"] * np.minimum(compute, memory)
+    return Parts(np.zeros_like(serial), compute, memory).then(numbers["floor_s"], serial)
 
 
 def attention_amounts(dtype: str, sizes: Sizes) -> tuple[FloatArray, FloatArray]:

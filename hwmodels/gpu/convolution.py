@@ -3,7 +3,9 @@
 - *direct*: the product of all windows with the filters, windows never stored (*implicit gemm*;
   Chetlur et al., "cuDNN", arXiv:1410.0759, section 3).
 - *fused Winograd* F(2x2, 3x3): 16 products for 4 results instead of 36 (Lavin & Gray, "Fast
-  Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.1), all in one kernel.
+  Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.1), in one kernel after
+  another that transforms the filters. A block of threads makes `BLOCK` results of 32 channels of
+  one image, as the launch grids of suite gpu-fp32 show.
 - *Winograd in steps* F(4x4, 3x3): 36 products for 16 results instead of 144 (ibid.), as a batch of
   36 products; kernels before and after it transform inputs, filters and results, which are stored.
   F(4x4, 5x5) likewise: 64 instead of 400.
@@ -19,7 +21,7 @@ for, with all that takes (so that its floor is much longer).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -27,16 +29,29 @@ import numpy as np
 
 from hwmodels.gpu.chip import Chip
 from hwmodels.gpu.family import Axis, Family, Numbers, Parameter, Parts, Sizes
-from hwmodels.gpu.products import PRODUCT, SPLIT, Products, product_s
-from simulator.ops import DTYPE_BYTES, FloatArray
+from hwmodels.gpu.products import (
+    LEAST,
+    PRODUCT,
+    RESIDENT,
+    SLICE,
+    SPLIT,
+    Products,
+    flop_per_cycle,
+    product_s,
+)
+from simulator.ops import DTYPE_BYTES, BoolArray, FloatArray
 
 SIZES = (
     "batch", "in_channels", "out_channels", "out_h", "out_w", "kernel_h", "kernel_w", "stride",
 )  # fmt: skip
-FUSED = 2.0
+FUSED_SQUARE = 2.0
 """Side of the square of results that the fused Winograd kernel makes at once."""
-STEPPED = 4.0
-"""Likewise where it goes in steps."""
+BLOCK = (8.0, 16.0)
+"""Rows and columns of results that a block of threads of it makes."""
+BLOCK_CHANNELS = 32.0
+"""Channels of the results of a block."""
+STEPPED_SQUARE = 4.0
+"""Side of the square of results that is made at once where Winograd's algorithm goes in steps."""
 WINDOW = 3.0
 """Side of the windows that the fused Winograd kernel is for."""
 WINDOWS = (3.0, 5.0)
@@ -45,10 +60,12 @@ WINDOWS = (3.0, 5.0)
 _OWN: Mapping[str, Parameter] = MappingProxyType({
     "floor_s": Parameter(1e-6, 6e-5, 4e-4, "time of an empty kernel and of its launch, seconds"),
     "tile_half": Parameter(0.5, 3.0, 30.0, "rows or columns of a tile that reach half of that"),
-    "direct_share": Parameter(0.3, 0.7, 1.0, "peak share of direct convolutions over products'"),
+    "direct_share": Parameter(0.5, 0.8, 1.0, "peak share of direct convolutions over products'"),
 })  # fmt: skip
 FUSED_SHARE: Mapping[str, Parameter] = MappingProxyType({
     "fused_share": Parameter(0.1, 0.7, 1.2, "peak share of the fused kernel over products'"),
+    "fused_cycles": Parameter(100.0, 8e3, 6e4, "cycles of a round of the fused kernel outside of "
+                              "its iterations"),
 })  # fmt: skip
 WINOGRAD: Mapping[str, Parameter] = MappingProxyType({
     "transform_share": Parameter(0.2, 0.7, 1.5, "share of the memory bandwidth of transforms"),
@@ -75,26 +92,27 @@ def convolution_amounts(dtype: str, sizes: Sizes) -> tuple[FloatArray, FloatArra
 def convolution_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
     """Return what convolutions spend time on, seconds; the quickest algorithm counts."""
     arrays = {name: np.asarray(sizes[name], float) for name in SIZES}
-    ways = np.stack([
-        np.stack(_direct(chip, dtype, numbers, arrays)),
-        np.stack(_fused(chip, dtype, numbers, arrays)),
-        np.stack(_stepped(chip, dtype, numbers, arrays)),
-    ])  # fmt: skip
-    ways[1, 2, np.logical_not(_moves_by_one(arrays, (WINDOW,)))] = np.inf
-    ways[2, 2, np.logical_not(_moves_by_one(arrays, WINDOWS))] = np.inf
+    ways = (
+        _direct(chip, dtype, numbers, arrays),
+        _where(_moves_by_one(arrays, (WINDOW,)), _fused(chip, dtype, numbers, arrays)),
+        _where(_moves_by_one(arrays, WINDOWS), _stepped(chip, dtype, numbers, arrays)),
+    )
     return _quickest(numbers, ways)
 
 
-def _moves_by_one(sizes: Sizes, windows: tuple[float, ...]) -> FloatArray:
+def _where(possible: BoolArray, way: Parts) -> Parts:
+    """Return a way that takes forever where it is not possible."""
+    return way._replace(overhead_s=np.where(possible, way.overhead_s, np.inf))
+
+
+def _moves_by_one(sizes: Sizes, windows: tuple[float, ...]) -> BoolArray:
     """Say which convolutions (n,) have one of these windows, square, and move it by 1."""
     square = sizes["kernel_h"] == sizes["kernel_w"]
-    found: FloatArray = square & np.isin(sizes["kernel_h"], windows) & (sizes["stride"] == 1.0)
+    found: BoolArray = square & np.isin(sizes["kernel_h"], windows) & (sizes["stride"] == 1.0)
     return found
 
 
-def _direct(
-    chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _direct(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
     window = sizes["kernel_h"] * sizes["kernel_w"]
     products = Products(
         dtype,
@@ -104,48 +122,65 @@ def _direct(
         sizes["in_channels"] * window,
         reuse=np.maximum(window / sizes["stride"] ** 2, 1.0),
     )
+    return product_s(chip, _direct_numbers(numbers), products)
+
+
+def _direct_numbers(numbers: Numbers) -> Numbers:
+    """Return the numbers of products that gather their operand; these have tiles of all sizes."""
     slower = {**numbers, "peak_share": numbers["peak_share"] * numbers["direct_share"]}
-    return product_s(chip, slower, products)
+    slower.pop("least_tile", None)
+    return slower
 
 
-def _fused(
-    chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Take each result for a product of (2 + 2)^2 / 2^2 = 4 steps a channel, instead of 9."""
-    each = ((FUSED + WINDOW - 1.0) / FUSED) ** 2
-    squares = sizes["batch"] * np.ceil(sizes["out_h"] / FUSED) * np.ceil(sizes["out_w"] / FUSED)
-    products = Products(
-        dtype,
-        np.ones_like(squares),
-        squares * FUSED**2,
-        sizes["out_channels"],
-        sizes["in_channels"] * each,
-        reuse=each,
-    )
-    slower = {**numbers, "peak_share": numbers["peak_share"] * numbers["fused_share"]}
-    slower.pop("split_s")
-    compute, memory, added = product_s(chip, slower, products)
-    return compute, memory, added + numbers["transform_s"]
+def _fused(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
+    """Take each square for 16 products a channel, by blocks whose sums fill the registers."""
+    points = (FUSED_SQUARE + WINDOW - 1.0) ** 2
+    squares = BLOCK[0] * BLOCK[1] / FUSED_SQUARE**2
+    blocks = sizes["batch"] * np.ceil(sizes["out_channels"] / BLOCK_CHANNELS)
+    for side, block in zip(("out_h", "out_w"), BLOCK, strict=True):
+        blocks = blocks * np.ceil(sizes[side] / block)
+    each = np.ceil(blocks / chip.sms)
+    rounds = np.ceil(each * points * squares * BLOCK_CHANNELS / RESIDENT)
+    share = numbers["peak_share"] * numbers["fused_share"]
+    work = 2.0 * points * squares * BLOCK_CHANNELS / (share * flop_per_cycle(chip, dtype))
+    slices = np.ceil(sizes["in_channels"] / SLICE) * SLICE
+    cycles = rounds * numbers["fused_cycles"] + each * slices * work
+    pixels = sizes["batch"] * sizes["out_h"] * sizes["out_w"]
+    filters = sizes["in_channels"] * sizes["out_channels"]
+    moved = pixels * (sizes["in_channels"] + sizes["out_channels"]) + points * filters
+    memory = DTYPE_BYTES[dtype] * moved / (chip.bandwidth_bytes_per_s * numbers["memory_share"])
+    main = Parts(np.zeros_like(cycles), cycles / chip.clock_hz, memory)
+    read, write = WINDOW**2, points
+    return _with_transforms(main, chip, dtype, numbers, (1, (read + write) * filters))
+
+
+def _with_transforms(
+    parts: Parts, chip: Chip, dtype: str, numbers: Numbers, transforms: tuple[int, FloatArray]
+) -> Parts:
+    """Return parts before and after which so many kernels move so many elements in all."""
+    kernels, moved = transforms
+    rate = chip.bandwidth_bytes_per_s * numbers["transform_share"]
+    begun = np.full(len(moved), kernels * numbers["transform_s"])
+    return parts.then(begun, DTYPE_BYTES[dtype] * moved / rate)
 
 
 def _stepped(
     chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes, summed: str = "in_channels"
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the times of Winograd in steps; `summed` says over what its products sum."""
+) -> Parts:
+    """Return the parts of Winograd in steps; `summed` says over what its products sum."""
     window = sizes["kernel_h"]
-    points = (STEPPED + window - 1.0) ** 2
+    points = (STEPPED_SQUARE + window - 1.0) ** 2
     inside, outside = sizes["in_channels"], sizes["out_channels"]
-    squares = sizes["batch"] * np.ceil(sizes["out_h"] / STEPPED) * np.ceil(sizes["out_w"] / STEPPED)
+    squares = sizes["batch"]
+    for side in ("out_h", "out_w"):
+        squares = squares * np.ceil(sizes[side] / STEPPED_SQUARE)
     sides = (squares, outside, inside) if summed == "in_channels" else (inside, outside, squares)
     products = Products(dtype, points, *sides)
     whole = {name: number for name, number in numbers.items() if name != "split_s"}
-    compute, memory, added = product_s(chip, whole, products)
     pixels = sizes["batch"] * sizes["out_h"] * sizes["out_w"]
     moved = (pixels + points * squares) * (inside + outside)
     moved = moved + (window**2 + points) * inside * outside
-    rate = chip.bandwidth_bytes_per_s * numbers["transform_share"]
-    transforms = DTYPE_BYTES[dtype] * moved / rate + 3.0 * numbers["transform_s"]
-    return compute, memory, added + transforms
+    return _with_transforms(product_s(chip, whole, products), chip, dtype, numbers, (3, moved))
 
 
 def weight_gradient_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
@@ -165,20 +200,21 @@ def weight_gradient_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes
         arrays["batch"] * arrays["out_h"] * arrays["out_w"],
         reuse=np.maximum(window / arrays["stride"] ** 2, 1.0),
     )
-    slower = {**numbers, "peak_share": numbers["peak_share"] * numbers["direct_share"]}
-    ways = np.stack([
-        np.stack(product_s(chip, slower, products)),
-        np.stack(_stepped(chip, dtype, numbers, arrays, summed="squares")),
-    ])  # fmt: skip
-    ways[1, 2, np.logical_not(_moves_by_one(arrays, WINDOWS))] = np.inf
+    stepped = _stepped(chip, dtype, numbers, arrays, summed="squares")
+    ways = (
+        product_s(chip, _direct_numbers(numbers), products),
+        _where(_moves_by_one(arrays, WINDOWS), stepped),
+    )
     return _quickest(numbers, ways)
 
 
-def _quickest(numbers: Numbers, ways: FloatArray) -> Parts:
-    """Return the parts of the quickest of ways (ways, 3, n): arithmetic, memory, added; seconds."""
-    total = np.maximum(ways[:, 0], ways[:, 1]) + ways[:, 2]
-    compute, memory, added = np.take_along_axis(ways, total.argmin(axis=0)[None, None], axis=0)[0]
-    return Parts(numbers["floor_s"] + added, compute, memory)
+def _quickest(numbers: Numbers, ways: Sequence[Parts]) -> Parts:
+    """Return the parts of the quickest way of each kernel."""
+    best = np.stack([way.time_s for way in ways]).argmin(axis=0)
+    overhead, compute, memory = (
+        np.choose(best, [way[place] for way in ways]) for place in range(3)
+    )
+    return Parts(numbers["floor_s"] + overhead, compute, memory)
 
 
 def input_gradient(sizes: Sizes) -> dict[str, FloatArray]:
@@ -221,7 +257,11 @@ CONVOLUTION = Family(
     amounts=convolution_amounts,
     axes=_AXES,
 )
-CONV2D = replace(CONVOLUTION, name="conv2d")
+CONV2D = replace(
+    CONVOLUTION,
+    name="conv2d",
+    parameters=MappingProxyType({**CONVOLUTION.parameters, **LEAST}),
+)
 WEIGHT_GRADIENT = Family(
     name="convolution_weights",
     sizes=SIZES,

@@ -7,6 +7,7 @@ form leaves over is smooth in the logarithms of the sizes: a *correction* holds 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -50,6 +51,14 @@ class Parts(NamedTuple):
         share: FloatArray = np.where(work > 0, self.matrix_s / np.where(work > 0, work, 1.0), 0.0)
         return share
 
+    def then(self, overhead_s: FloatArray | float, alone_s: FloatArray) -> Parts:
+        """Return the parts with work before or after both, that begins and takes for so long."""
+        return self._replace(
+            overhead_s=self.overhead_s + overhead_s,
+            compute_s=self.compute_s + alone_s,
+            memory_s=self.memory_s + alone_s,
+        )
+
     def times(self, factor: FloatArray) -> Parts:
         """Return the parts of kernels that take so many times as long."""
         return Parts(*(part * factor for part in self))
@@ -63,12 +72,14 @@ class Parameter:
     ----------
     low, start, high : bounds, and where a fit begins; all positive
     doc : what the number means, and its unit
+    widest_bytes : of an element of the widest dtype that the form uses it in, bytes
     """
 
     low: float
     start: float
     high: float
     doc: str
+    widest_bytes: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

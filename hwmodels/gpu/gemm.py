@@ -29,6 +29,8 @@ SLICE_BYTES = 128.0
 """An iteration loads so many bytes of each row of the operands."""
 FEWEST_ITERATIONS = 2.0
 """A part of a split product has no fewer."""
+SHORT_BYTES = 1.0
+"""Bytes of an element from which down operands are made short before a product."""
 
 PARAMETERS: Mapping[str, Parameter] = {
     "peak_share": Parameter(0.3, 0.9, 1.3, "share of the peak that large tiles reach"),
@@ -42,8 +44,9 @@ PARAMETERS: Mapping[str, Parameter] = {
     "load_bytes_per_cycle": Parameter(5.0, 60.0, 5e3, "of one multiprocessor, for operands"),
     "split_s": Parameter(1e-8, 1e-6, 1e-4, "time to add up the parts of a split product, seconds"),
     "quantize_share": Parameter(0.05, 0.4, 1.0, "share of the memory bandwidth while the left "
-                                "operand is made short (8-bit products)"),
-    "quantize_s": Parameter(1e-7, 2e-6, 2e-5, "time of an empty kernel that does so, seconds"),
+                                "operand is made short (8-bit products)", SHORT_BYTES),
+    "quantize_s": Parameter(1e-7, 2e-6, 2e-5, "time of an empty kernel that does so, seconds",
+                            SHORT_BYTES),
 }  # fmt: skip
 
 
@@ -59,10 +62,13 @@ def gemm_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
     total = np.maximum(np.maximum(main, dram), l2) + added
     best = total.argmin(axis=0)[None]
     chosen = [np.take_along_axis(part, best, axis=0)[0] for part in (main, l2, added)]
-    overhead = numbers["floor_s"] + chosen[2]
-    if width <= 1:
-        overhead = overhead + _quantize_s(chip, numbers, batch * m * k)
-    return Parts(overhead, chosen[0], np.maximum(dram, chosen[1]))
+    parts = Parts(np.zeros_like(m), chosen[0], np.maximum(dram, chosen[1]))
+    parts = parts.then(numbers["floor_s"], chosen[2])
+    if width <= SHORT_BYTES:
+        # 16-bit elements are turned into 8 bits each: 2 bytes read, 1 written.
+        rate = chip.bandwidth_bytes_per_s * numbers["quantize_share"]
+        parts = parts.then(numbers["quantize_s"], 3.0 * batch * m * k / rate)
+    return parts
 
 
 def gemm_amounts(dtype: str, sizes: Sizes) -> tuple[FloatArray, FloatArray]:
@@ -117,13 +123,6 @@ def _iteration(
     load = slices / numbers["load_bytes_per_cycle"]
     cycles: FloatArray = np.maximum(np.maximum(multiply, load), numbers["iteration_cycles"])
     return cycles
-
-
-def _quantize_s(chip: Chip, numbers: Numbers, elements: FloatArray) -> FloatArray:
-    """Return the time to turn 16-bit elements into 8 bits each: 2 bytes read, 1 written."""
-    rate = chip.bandwidth_bytes_per_s * numbers["quantize_share"]
-    time: FloatArray = numbers["quantize_s"] + 3.0 * elements / rate
-    return time
 
 
 GEMM = Family(

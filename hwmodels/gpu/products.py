@@ -116,14 +116,12 @@ def product_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Par
     products = Products(
         dtype, *(np.asarray(sizes[name], float) for name in ("batch", "m", "n", "k"))
     )
-    compute, memory, added = product_s(chip, numbers, products)
-    return Parts(numbers["floor_s"] + added, compute, memory)
+    parts = product_s(chip, numbers, products)
+    return parts._replace(overhead_s=numbers["floor_s"] + parts.overhead_s)
 
 
-def product_s(
-    chip: Chip, numbers: Numbers, products: Products
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return times (n,) of the best candidate: arithmetic, memory, adding up of parts; seconds.
+def product_s(chip: Chip, numbers: Numbers, products: Products) -> Parts:
+    """Return what the best candidate of each product spends time on, without the floor, seconds.
 
     Parameters
     ----------
@@ -135,14 +133,13 @@ def product_s(
     main, l2 = _main_s(chip, numbers, products, tiles), _l2_s(chip, numbers, products, tiles)
     results = DTYPE_BYTES[products.dtype] * products.batch * products.m * products.n
     rate = chip.bandwidth_bytes_per_s * numbers["memory_share"]
-    begin = numbers.get("split_s", 0.0)
-    added = np.where(tiles.parts > 1, begin + 2.0 * results * tiles.parts / rate, 0.0)
-    memory = np.maximum(l2, products.dram_s(chip, numbers))
-    best = (np.maximum(main, memory) + added).argmin(axis=0)[None]
-    main, memory, added = (
-        np.take_along_axis(one, best, axis=0)[0] for one in (main, memory, added)
+    cut = tiles.parts > 1
+    ways = Parts(np.zeros_like(main), main, np.maximum(l2, products.dram_s(chip, numbers))).then(
+        np.where(cut, numbers.get("split_s", 0.0), 0.0),
+        np.where(cut, 2.0 * results * tiles.parts / rate, 0.0),
     )
-    return main, memory, added
+    best = ways.time_s.argmin(axis=0)[None]
+    return Parts(*(np.take_along_axis(part, best, axis=0)[0] for part in ways[:3]))
 
 
 def _tiles(chip: Chip, numbers: Numbers, products: Products) -> _Tiles:
@@ -159,6 +156,17 @@ def _tiles(chip: Chip, numbers: Numbers, products: Products) -> _Tiles:
     return _Tiles(*(np.concatenate(pair) for pair in zip(whole, cut, strict=True)))
 
 
+def flop_per_cycle(chip: Chip, dtype: str) -> float:
+    """Return what a multiprocessor computes in a cycle, at the rate that its power sustains.
+
+    Raises
+    ------
+    InputError : the chip does not compute on the dtype
+    """
+    sustained = chip.sustained_share if dtype == "float32" else 1.0
+    return sustained * chip.peak_flop_per_s(dtype) / (chip.sms * chip.clock_hz)
+
+
 def _main_s(chip: Chip, numbers: Numbers, products: Products, tiles: _Tiles) -> FloatArray:
     """Return the time of the busiest multiprocessor (candidates, n), seconds."""
     each = np.ceil(tiles.number / chip.sms)
@@ -168,9 +176,8 @@ def _main_s(chip: Chip, numbers: Numbers, products: Products, tiles: _Tiles) -> 
     half = numbers["tile_half"]
     shape = (1.0 + half / tiles.rows) * (1.0 + half / tiles.columns)
     unaligned = 1.0 + (numbers.get("unaligned_work", 1.0) - 1.0) * products.unaligned
-    sustained = chip.sustained_share if products.dtype == "float32" else 1.0
-    per_cycle = sustained * chip.peak_flop_per_s(products.dtype) / (chip.sms * chip.clock_hz)
-    work = 2.0 * tiles.rows * tiles.columns * SLICE * shape / (per_cycle * numbers["peak_share"])
+    per_cycle = flop_per_cycle(chip, products.dtype) * numbers["peak_share"]
+    work = 2.0 * tiles.rows * tiles.columns * SLICE * shape / per_cycle
     step = np.maximum(each * work * unaligned, rounds * numbers["iteration_cycles"])
     cycles: FloatArray = rounds * numbers["prologue_cycles"] + iterations * step
     return cycles / chip.clock_hz

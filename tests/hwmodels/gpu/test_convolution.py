@@ -21,7 +21,7 @@ PERFECT = {
     **CONVOLUTION.start, "peak_share": 1.0, "direct_share": 1.0, "fused_share": 1.0,
     "tile_half": 1e-12, "memory_share": 1.0, "floor_s": 1e-6, "l2_bytes_per_cycle": 1e9,
     "iteration_cycles": 1e-9, "prologue_cycles": 1e-9, "split_s": 1.0, "transform_share": 1.0,
-    "transform_s": 1e-9,
+    "transform_s": 1e-9, "fused_cycles": 1e-9,
 }  # fmt: skip
 """Numbers of a chip that loses nothing but what tiles lose, and never splits."""
 NO_WINOGRAD = {**PERFECT, "transform_s": 1.0}
@@ -59,9 +59,24 @@ def test_winograd_in_steps_multiplies_a_quarter():
     assert multiplied == pytest.approx(flops() / 10e12 / 4)
 
 
+FUSED = {**PERFECT, "peak_share": 0.1, "fused_share": 10.0}
+"""Numbers of a chip that only the fused kernel uses well."""
+
+
 def test_the_fused_kernel_multiplies_4_ninths():
-    numbers = {**PERFECT, "transform_share": 1e-3}
-    assert forward_s(numbers) == pytest.approx(1e-6 + 1e-9 + flops() / 10e12 * 4 / 9)
+    # 8 x 5 x 5 blocks of 32 channels and 8 x 16 results an image: 64 for each multiprocessor
+    whole = {"out_h": 40, "out_w": 80}
+    filters = 4.0 * (9 + 16) * 256 * 256 / 1e12
+    expected = 1e-6 + 1e-9 + filters + flops(**whole) / 10e12 * 4 / 9
+    assert forward_s(FUSED, **whole) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("size", "more"), [("out_h", 8), ("out_w", 16), ("out_channels", 32)])
+def test_the_fused_kernel_computes_whole_blocks(size, more):
+    whole = {"out_h": 40, "out_w": 80, "out_channels": 256}
+    beyond, next_whole = (forward_s(FUSED, **{**whole, size: whole[size] + by}) for by in (1, more))
+    assert beyond == pytest.approx(next_whole, rel=0.01)
+    assert beyond > 1.05 * forward_s(FUSED, **whole)
 
 
 @pytest.mark.parametrize("window", [{"kernel_h": 1, "kernel_w": 1}, {"kernel_w": 5},
@@ -101,6 +116,16 @@ def test_the_gradient_by_the_input_multiplies_as_much_as_the_convolution(stride)
 def test_the_sum_over_pixels_is_cut_into_parts():
     few = {"in_channels": 3, "out_channels": 32, "kernel_h": 1, "kernel_w": 1}
     assert weights_s({**NO_WINOGRAD, "split_s": 1e-7}, **few) < weights_s(NO_WINOGRAD, **few) / 5
+
+
+def test_transforms_take_their_time_even_where_a_kernels_begin_is_hidden():
+    # What is overhead passes on the host while other kernels run; streams of data do not.
+    many = {**PERFECT, "fused_share": 1e-3, "direct_share": 1e-3, "transform_s": 1e-5}
+    parts = convolution_parts(chip(), "float32", many, sizes())
+    assert parts.overhead_s[0] == pytest.approx(1e-6 + 3e-5)
+    quick = convolution_parts(chip(), "float32", {**many, "transform_share": 1e3}, sizes())
+    assert quick.overhead_s[0] == parts.overhead_s[0]
+    assert parts.compute_s[0] > quick.compute_s[0]
 
 
 def test_a_call_of_a_framework_has_the_form_of_the_kernel():
