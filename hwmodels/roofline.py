@@ -13,7 +13,7 @@ import numpy as np
 
 from hwmodels.cores import cores_of
 from hwmodels.cpu_rates import flops_per_cycle
-from hwmodels.gpu.chip import chip_of
+from hwmodels.gpu.chip import Chip, chip_of
 from hwmodels.spec import Spec, spec_of
 from simulator.ops import DTYPES, FloatArray, Graph
 from simulator.protocols import Device
@@ -38,7 +38,18 @@ def roofline_s(graph: Graph, device: Device, threads: int) -> FloatArray:
     >>> roofline_s(Graph.of([product]), find_device("rpi4-bcm2711"), threads=4)
     array([0.04166667])
     """
-    spec = spec_of(device)
+    return roofline_of_s(graph, spec_of(device), threads)
+
+
+def roofline_of_s(graph: Graph, spec: Spec, threads: int = 1) -> FloatArray:
+    """Return the same (n,) of a device of which this is known.
+
+    >>> from hwmodels.devices import find_spec
+    >>> from simulator.ops import Op
+    >>> copied = Op(kind="copy", bytes_read=3.2e9, bytes_written=3.2e9)
+    >>> roofline_of_s(Graph.of([copied]), find_spec("nvidia-t4"))
+    array([0.02])
+    """
     compute = np.zeros(len(graph))
     for code in np.unique(graph.dtype[graph.flops > 0]).tolist():
         own = graph.dtype == code
@@ -46,6 +57,21 @@ def roofline_s(graph: Graph, device: Device, threads: int) -> FloatArray:
     memory = graph.bytes_moved / bandwidth_bytes_per_s(spec, threads)
     longer: FloatArray = np.maximum(compute, memory)
     return longer
+
+
+def kernel_bounds_s(
+    chip: Chip, dtype: str, flops: FloatArray, nbytes: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return what the arithmetic and the data of kernels (n,) take at least, seconds each.
+
+    Parameters
+    ----------
+    chip : that they run on
+    dtype : that they compute on; where none computes it may be any
+    flops, nbytes : of each
+    """
+    compute = flops / chip.peak_flop_per_s(dtype) if flops.any() else np.zeros(len(flops))
+    return compute, nbytes / chip.bandwidth_bytes_per_s
 
 
 def peaks_of(graph: Graph, device: Device, threads: int) -> dict[str, float]:

@@ -24,6 +24,7 @@ from hwmodels.gpu.family import Family
 from hwmodels.gpu.fits import Fits
 from hwmodels.gpu.kernels import KERNELS
 from hwmodels.relatives import completed
+from hwmodels.roofline import kernel_bounds_s
 from hwmodels.spec import Calibration, FamilyFit, Spec
 from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.ops import DIMS, DTYPE_BYTES, KINDS, FloatArray, Graph
@@ -366,11 +367,8 @@ def _bounded(timings: Timings) -> Timings:
 
 def _bound_s(chip: Chip, one: Timed) -> FloatArray:
     """Return what kernels (n,) take at least by the datasheet, seconds."""
-    flops, nbytes = one.family.amounts(one.dtype, one.timings.sizes)
-    memory: FloatArray = nbytes / chip.bandwidth_bytes_per_s
-    if not flops.any():
-        return memory
-    bound: FloatArray = np.maximum(flops / chip.peak_flop_per_s(one.dtype), memory)
+    amounts = one.family.amounts(one.dtype, one.timings.sizes)
+    bound: FloatArray = np.maximum(*kernel_bounds_s(chip, one.dtype, *amounts))
     return bound
 
 

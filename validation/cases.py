@@ -130,6 +130,23 @@ def convert_rows(
     return Conversion(join_repeats(cases), reasons)
 
 
+def number(row: Mapping[str, str], column: str, where: str) -> float:
+    """Return a cell as a number above 0.
+
+    Raises
+    ------
+    InputError : it is none
+    """
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"{where}, column {column}: expected a number above 0, "
+                         f"got '{row[column]}'")  # fmt: skip
+    return value
+
+
 def setting(text: str) -> str | float:
     """Return a CSV cell as a number if it is one, so that "8" and "8.0" are the same setting.
 

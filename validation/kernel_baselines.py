@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwmodels.gpu.chip import chip_of
+from hwmodels.roofline import kernel_bounds_s
 from validation.kernel_suite import KernelSet, KeyOf, key_of, sets_of, spec_of
 from validation.suite import Answer, Calibration, Predict, Prediction, Skip, find_suite
 
@@ -101,9 +102,8 @@ def _features(one: KernelSet) -> FloatArray:
 
 def _ideal(one: KernelSet) -> tuple[FloatArray, FloatArray]:
     """Return the times (n,) of arithmetic and of data by the datasheet, seconds."""
-    chip = chip_of(spec_of(one.key.device))
-    flops, nbytes = one.family.amounts(one.key.dtype, one.sizes)
-    return flops / chip.peak_flop_per_s(one.key.dtype), nbytes / chip.bandwidth_bytes_per_s
+    chip, dtype = chip_of(spec_of(one.key.device)), one.key.dtype
+    return kernel_bounds_s(chip, dtype, *one.family.amounts(dtype, one.sizes))
 
 
 RULES: Mapping[str, Rule] = {

@@ -34,7 +34,7 @@ def test_an_alias_and_the_name_lead_to_one_set():
 
 
 @pytest.mark.parametrize(("wrong", "why"), [
-    ({"on": "h100_sx"}, "unknown device 'h100_sx'; did you mean 'h100_sxm'"),
+    ({"on": "h100_sx"}, "unknown device 'h100_sx'; did you mean 'nvidia-h100-sxm-80gb'"),
     ({"family": "gem"}, "no family of kernels is called 'gem'"),
     ({"dtype": "complex64"}, "does not compute on complex64"),
 ])  # fmt: skip

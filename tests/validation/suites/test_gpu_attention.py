@@ -49,7 +49,7 @@ def test_times_keep_the_digits_of_the_table():
 
 
 @pytest.mark.parametrize(("change", "reason"), [
-    ({"gpu": "h100_sx"}, "unknown device 'h100_sx'; did you mean 'h100_sxm'?"),
+    ({"gpu": "h100_sx"}, "unknown device 'h100_sx'; did you mean 'nvidia-h100-sxm-80gb'?"),
     ({"dtype": "fp6"}, "dtype fp6"),
     ({"phase": "mixed"}, "phase mixed"),
     ({"isl": "4"}, "decode of more than one query"),

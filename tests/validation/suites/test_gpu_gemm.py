@@ -29,7 +29,7 @@ def test_repeats_are_joined_to_their_median():
 
 
 @pytest.mark.parametrize(("change", "reason"), [
-    ({"gpu": "h100_sx"}, "unknown device 'h100_sx'; did you mean 'h100_sxm'?"),
+    ({"gpu": "h100_sx"}, "unknown device 'h100_sx'; did you mean 'nvidia-h100-sxm-80gb'?"),
     ({"dtype": "fp6"}, "dtype fp6"),
 ])  # fmt: skip
 def test_rows_out_of_scope_are_counted_by_reason(change, reason):

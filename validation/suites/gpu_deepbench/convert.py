@@ -14,9 +14,8 @@ import numpy as np
 from hwmodels.devices import find_spec
 from hwmodels.gpu.convolution import input_gradient
 from simulator.errors import InputError, UnknownNameError
-from validation.cases import Case, Conversion, convert_rows
+from validation.cases import Case, Conversion, convert_rows, number
 from validation.suite import Row
-from validation.suites.gpu_gemm.convert import number
 
 SUITE = "gpu-deepbench"
 COLUMNS = (

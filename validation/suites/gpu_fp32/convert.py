@@ -12,9 +12,8 @@ from types import MappingProxyType
 
 from hwmodels.devices import find_spec
 from simulator.errors import InputError, UnknownNameError
-from validation.cases import Case, Conversion, convert_rows
+from validation.cases import Case, Conversion, convert_rows, number
 from validation.suite import Row
-from validation.suites.gpu_gemm.convert import number
 
 SUITE = "gpu-fp32"
 EVERY = ("gpu", "op", "dtype", "time_ms", "source", "licence")

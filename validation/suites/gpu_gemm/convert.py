@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from hwmodels.devices import find_spec
-from simulator.errors import InputError, UnknownNameError
-from validation.cases import Case, Conversion, convert_rows
+from simulator.errors import UnknownNameError
+from validation.cases import Case, Conversion, convert_rows, number
 from validation.suite import Row
 
 SUITE = "gpu-gemm"
@@ -52,20 +51,3 @@ def _read(row: Row, where: str) -> Case | str:
         source=row["source"],
         licence=row["licence"],
     )
-
-
-def number(row: Row, column: str, where: str) -> float:
-    """Return a cell as a number above 0.
-
-    Raises
-    ------
-    InputError : it is none
-    """
-    try:
-        value = float(row[column])
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise InputError(f"{where}, column {column}: expected a number above 0, "
-                         f"got '{row[column]}'")  # fmt: skip
-    return value

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 from hwmodels.devices import find_spec
 from simulator.errors import FileError, UnknownNameError
-from validation.cases import Case, Conversion, convert_rows
+from validation.cases import Case, Conversion, convert_rows, number
 from validation.suite import Row
-from validation.suites.gpu_gemm.convert import number
 from validation.suites.gpu_llm_ops.ops import FORMS
 
 SUITE = "gpu-llm-ops"

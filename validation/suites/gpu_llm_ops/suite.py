@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from hwmodels.gpu.chip import chip_of
+from hwmodels.roofline import roofline_of_s
 from validation.cases import Case
 from validation.kernel_suite import spec_of
 from validation.suite import Answer, Calibration, Predict, Prediction, Skip, Suite
@@ -14,7 +12,7 @@ from validation.suites.gpu_llm_ops.convert import SUITE as NAME
 from validation.suites.gpu_llm_ops.convert import convert
 from validation.suites.gpu_llm_ops.fits import fit
 from validation.suites.gpu_llm_ops.model import predict
-from validation.suites.gpu_llm_ops.ops import DTYPE, graph_of
+from validation.suites.gpu_llm_ops.ops import graph_of
 
 
 def groups(case: Case) -> Sequence[str]:
@@ -31,10 +29,7 @@ def roofline(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer
 
 
 def _roofline(case: Case) -> Prediction:
-    chip, graph = chip_of(spec_of(case.text("on"))), graph_of([case])
-    compute = graph.flops / chip.peak_flop_per_s(DTYPE)
-    memory = graph.bytes_moved / chip.bandwidth_bytes_per_s
-    return Prediction(float(np.maximum(compute, memory)[0]))
+    return Prediction(float(roofline_of_s(graph_of([case]), spec_of(case.text("on")))[0]))
 
 
 def unfitted(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from hwmodels.gpu.chip import Chip, chip_of
+from hwmodels.roofline import roofline_of_s
 from simulator.errors import InputError, UnknownNameError
-from simulator.ops import DTYPES, Graph
 from validation.cases import Case, scenario_of
 from validation.kernel_suite import spec_of
 from validation.predict import workload_of
@@ -52,17 +51,8 @@ def _or_skip(model: Callable[[Case], Prediction], case: Case) -> Answer:
 
 def _roofline(case: Case) -> Prediction:
     workload = workload_of(case.text("workload"), scenario_of(case).under("workload"))
-    chip = chip_of(spec_of(case.text("on")))
-    return Prediction(roofline_s(workload.graph, chip))
-
-
-def roofline_s(graph: Graph, chip: Chip) -> float:
-    """Return the time of a graph's ops by peak and bandwidth of the datasheet, seconds."""
-    peaks = np.full(len(DTYPES), np.inf)
-    for code in np.unique(graph.dtype[graph.flops > 0]):
-        peaks[code] = chip.peak_flop_per_s(DTYPES[code])
-    compute = graph.flops / peaks[graph.dtype]
-    return float(np.maximum(compute, graph.bytes_moved / chip.bandwidth_bytes_per_s).sum())
+    times = roofline_of_s(workload.graph, spec_of(case.text("on")))
+    return Prediction(float(times.sum()))
 
 
 BASELINES: Mapping[str, Predict] = {

@@ -15,9 +15,8 @@ from typing import Any
 
 from hwmodels.devices import find_spec
 from simulator.errors import FileError, UnknownNameError
-from validation.cases import Case, Conversion, convert_rows
+from validation.cases import Case, Conversion, convert_rows, number
 from validation.suite import Row
-from validation.suites.gpu_gemm.convert import number
 
 SUITE = "gpu-model"
 COLUMNS = ("gpu", "model", "mode", "seq", "batch", "variant", "e2e_ms", "source", "licence")

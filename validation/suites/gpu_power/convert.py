@@ -19,9 +19,8 @@ from typing import Any
 from hwmodels.devices import find_spec
 from hwmodels.spec import Spec
 from simulator.errors import InputError, UnknownNameError
-from validation.cases import Case, Conversion, join_repeats
+from validation.cases import Case, Conversion, join_repeats, number
 from validation.suite import Row
-from validation.suites.gpu_gemm.convert import number
 
 SUITE = "gpu-power"
 EPOCH_COLUMNS = ("gpu", "dataset", "network", "batch_size", "optimizer", "power_limit_W",

@@ -14,9 +14,8 @@ from typing import Any
 
 from hwmodels.devices import find_spec
 from simulator.errors import FileError, UnknownNameError
-from validation.cases import Case, Conversion, convert_rows
+from validation.cases import Case, Conversion, convert_rows, number
 from validation.suite import Row
-from validation.suites.gpu_gemm.convert import number
 
 SUITE = "mlperf-inference"
 COLUMNS = ("system", "accelerator", "accelerators_per_node", "nodes", "benchmark", "scenario",
