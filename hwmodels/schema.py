@@ -320,7 +320,6 @@ _GPU_ORDERED = (
     ("sm.shared_bytes", "sm.l1_bytes"),
     ("power.idle_w", "power.tdp_w"),
     ("power.cap_low_w", "power.tdp_w"),
-    ("power.cap_low_w", "power.limit_w"),
     *((f"tensor.{dtype}_flop_per_s", f"sparse.{dtype}_flop_per_s") for dtype in _TENSOR_DTYPES),
 )
 

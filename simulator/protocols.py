@@ -118,6 +118,15 @@ class Calibrated(Protocol):
         """
 
 
+@runtime_checkable
+class Metered(Protocol):
+    """Say how wrong a device's power may be: its runs have intervals of energy."""
+
+    @property
+    def power_ratio(self) -> tuple[float, float] | None:
+        """Return the 5 % and 95 % quantiles of measured over predicted power, if it is known."""
+
+
 class Fabric(Protocol):
     """Be a network in use on a clock."""
 

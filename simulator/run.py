@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -36,6 +37,7 @@ class Run:
     peak_memory : of one rank, bytes by component
     peak_power_w : of all devices, watts; None where unknown
     interval : 5 % and 95 % quantile of the step time, seconds; None where no error is known
+    power_ratio : 5 % and 95 % quantile of measured over predicted power; None where unknown
     baseline : what `speedup` refers to
     baseline_throughput : samples/s of it
     timeline : spans of all simulated ranks; None where not recorded
@@ -67,6 +69,7 @@ class Run:
     bill: Bill | None = None
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
+    power_ratio: tuple[float, float] | None = None
 
     @property
     def throughput(self) -> float:
@@ -134,13 +137,16 @@ class Run:
         return self.metrics[name]
 
     def bounds(self, name: str) -> tuple[float, float] | None:
-        """Return the 90 % interval of a figure that follows the step time; None for others."""
-        if self.interval is None:
+        """Return the 90 % interval of a figure that follows time or power; None for others."""
+        value = self.metric(name)
+        if self.interval is None or value is None:
             return None
         low, high = (end / self.step_time_s for end in self.interval)
-        value = self.metric(name)
-        if value is None:
-            return None
+        if name in _ENERGIES and self.power_ratio is not None:
+            low, high = _product((low, high), self.power_ratio)
+            return value * low, value * high
+        if name == "mean_power_w" and self.power_ratio is not None:
+            return value * self.power_ratio[0], value * self.power_ratio[1]
         if name in ("step_time_s", "time_s"):
             return value * low, value * high
         return (value / high, value / low) if name == "throughput" else None
@@ -175,6 +181,23 @@ METRICS = (
     "mean_power_w", "peak_power_w", "peak_memory_bytes", "cost",
 )  # fmt: skip
 """The figures that every run has."""
+
+
+_ENERGIES = ("energy_j", "energy_per_sample_j")
+
+
+def _product(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """Return the interval of the product of two factors that err on their own, by their intervals.
+
+    Their logarithms are taken as normal, so half their widths add up as squares.
+
+    >>> _product((0.5, 2.0), (1.0, 1.0))
+    (0.5, 2.0)
+    """
+    logs = [[math.log(end) for end in interval] for interval in (one, other)]
+    middle = sum(low + high for low, high in logs) / 2
+    half = math.hypot(*((high - low) / 2 for low, high in logs))
+    return math.exp(middle - half), math.exp(middle + half)
 
 
 def show_metric(name: str, value: float | None) -> str:

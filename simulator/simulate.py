@@ -12,7 +12,7 @@ from simulator.engine.execute import execute, place
 from simulator.engine.outcome import Outcome
 from simulator.errors import DoesNotFitError, InputError
 from simulator.memory import peak_memory
-from simulator.protocols import Calibrated, Device, Machine, Placement, Plan
+from simulator.protocols import Calibrated, Device, Machine, Metered, Placement, Plan
 from simulator.run import Run
 from simulator.source import Source
 from simulator.units import format_quantity
@@ -82,6 +82,7 @@ def simulate(
         energy=outcome.energy,
         peak_memory=memory,
         peak_power_w=_peak_power_w(machine, placement),
+        power_ratio=_power_ratio(machine, placement),
         interval=_interval(workload, machine, placement, step_s),
         baseline=baseline,
         baseline_throughput=workload.samples / baseline_s if baseline_s else math.inf,
@@ -165,6 +166,17 @@ def _peak_power_w(machine: Machine, placement: Placement) -> float | None:
     powers = [_power_w(machine.devices[index], count) for index, count in threads.items()]
     known = [power for power in powers if power is not None]
     return sum(known) if len(known) == len(powers) else None
+
+
+def _power_ratio(machine: Machine, placement: Placement) -> tuple[float, float] | None:
+    """Return measured over predicted power of all devices; the widest, for they err alike."""
+    ratios = []
+    for device in (machine.devices[i] for i in set(placement.devices)):
+        ratio = device.power_ratio if isinstance(device, Metered) else None
+        if ratio is None:
+            return None
+        ratios.append(ratio)
+    return min(low for low, _ in ratios), max(high for _, high in ratios)
 
 
 def _power_w(device: Device, threads: int) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hwmodels.gpu.power_limit import sustained_share
+from hwmodels.gpu.sustained import sustained_share
 from hwmodels.spec import Spec
 from simulator.errors import InputError
 from simulator.ops import DTYPE_BYTES

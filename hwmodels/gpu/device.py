@@ -23,6 +23,7 @@ from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import Fits
 from hwmodels.gpu.power import power_of
 from hwmodels.gpu.run_error import run_spread
+from hwmodels.gpu.sustained import sustained_sources
 from hwmodels.open_device import OpenDevice, Phases
 from hwmodels.profile import Profile, Used
 from hwmodels.spec import NINETY_PERCENT, FamilyFit, Spec
@@ -111,9 +112,9 @@ class Gpu:
             Source(f"{fit.data} ({family}, {dtype})", kind="calibrated", note=_borrowed(fit, self))
             for (family, dtype), fit in self.fits.used.items()
         )
-        return tuple(
-            dict.fromkeys((*fits, *self.spec.sources.values(), power_of(self.spec).source))
-        )
+        fields = self.spec.sources.values()
+        power = (*power_of(self.spec).sources, *sustained_sources(self.spec))
+        return tuple(dict.fromkeys((*fits, *fields, *power)))
 
     def error_ratio(self, graph: Graph) -> tuple[float, float] | None:
         """Return the 5 % and 95 % quantiles of measured over predicted time of runs of a graph.
@@ -127,6 +128,12 @@ class Gpu:
             spread = run_spread(self._timed[graph], time_s, self.spec)
             wide = self._ratios[graph] = math.exp(NINETY_PERCENT * spread)
         return 1 / wide, wide
+
+    @property
+    def power_ratio(self) -> tuple[float, float] | None:
+        """Return the 5 % and 95 % quantiles of measured over predicted power, if it is known."""
+        power = power_of(self.spec)
+        return None if power.power_w() is None else power.error_ratio
 
     def scaled(self, resource: str, factor: float) -> Gpu:
         """Return the accelerator with so many times of a resource.

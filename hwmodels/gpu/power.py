@@ -137,24 +137,28 @@ class GpuPower:
     ----------
     idle_w : with resting clocks and no program, watts
     ready_w : with full clocks and a program, but no kernel, watts
-    limit_w : power limit as sold, watts
+    limit_w : power limit as sold, the highest that can be set, watts
+    least_w : the lowest that can be set, watts; None: that is not known
     vector_w : what kernels on the ordinary units ask beyond `ready_w`, watts
     matrix_w : the same of kernels on the matrix units
     law : how dynamic power follows the clock
     limit_gain : mean power at the limit, over the limit
     sensitivity : share of the time that lengthens as the clock falls, as for training
-    source : of `ready_w`
+    sources : of `ready_w`, and of all that busy units draw
+    error_ratio : 5 % and 95 % quantiles of measured over predicted power of busy devices
     """
 
     idle_w: float | None
     ready_w: float | None
     limit_w: float | None
+    least_w: float | None
     vector_w: float | None
     matrix_w: float | None
     law: ClockLaw
     limit_gain: float
     sensitivity: float
-    source: Source
+    sources: tuple[Source, ...]
+    error_ratio: tuple[float, float]
 
     def power_w(self, limit_w: float | None = None, matrix: bool = False) -> float | None:
         """Return the mean power of a busy device, watts; None where unknown.
@@ -166,7 +170,7 @@ class GpuPower:
 
         Raises
         ------
-        InputError : a limit at which the device could not even be ready
+        InputError : a limit that cannot be set
         """
         busy = self._busy(limit_w, matrix)
         return None if busy is None else float(busy.power_w[0])
@@ -174,17 +178,17 @@ class GpuPower:
     def slowdown(self, limit_w: float, matrix: bool = False) -> float | None:
         """Return the time of busy programs under a limit over that at the limit as sold.
 
-        1 at and above the limit as sold; None where unknown.
+        None where unknown.
 
         Raises
         ------
-        InputError : a limit at which the device could not even be ready
+        InputError : a limit that cannot be set
         """
         limits = (limit_w, self.limit_w)
         slow, fast = (self._busy(limit, matrix) for limit in limits)
         if slow is None or fast is None:
             return None
-        return max(float(slow.slowdown[0] / fast.slowdown[0]), 1.0)
+        return float(slow.slowdown[0] / fast.slowdown[0])
 
     def energy_j(
         self, time_s: Amount, vector_s: Amount, matrix_s: Amount, limit_w: float | None = None
@@ -200,7 +204,7 @@ class GpuPower:
 
         Raises
         ------
-        InputError : a limit at which the device could not even be ready
+        InputError : a limit that cannot be set
         """
         vector, matrix = (self.power_w(limit_w, units) for units in (False, True))
         ready = self.ready_w
@@ -213,12 +217,12 @@ class GpuPower:
         """Return what a busy device does under a limit."""
         asked = self.matrix_w if matrix else self.vector_w
         limit = self.limit_w if limit_w is None else limit_w
-        if self.ready_w is None or asked is None or limit is None:
+        if self.ready_w is None or asked is None or limit is None or self.limit_w is None:
             return None
         room = self.limit_gain * limit - self.ready_w
-        if not 0 < room < np.inf:
-            raise InputError(f"expected a power limit above what the device draws without work, "
-                             f"{self.ready_w:g} W; got {limit:g} W")  # fmt: skip
+        if not (room > 0 and (self.least_w or 0.0) <= limit <= self.limit_w):
+            raise InputError(f"power.limit_w: expected a power limit {self._range}; "
+                             f"got {limit:g} W")  # fmt: skip
         load = Load(
             dynamic_w=np.array([asked]),
             spread=np.zeros(1),
@@ -226,8 +230,18 @@ class GpuPower:
         )
         return draw(load, np.array([room]), np.array([self.ready_w]), self.law)
 
+    @property
+    def _range(self) -> str:
+        """Return in words which power limits can be set."""
+        assert self.ready_w is not None
+        ready_w = self.ready_w / self.limit_gain
+        low = f"above {ready_w:.4g} W, as it draws without work,"
+        if self.least_w is not None and self.least_w > ready_w:
+            low = f"from {self.least_w:g} W, the lowest that can be set,"
+        return f"{low} to {self.limit_w:g} W, as sold"
 
-def power_of(spec: Spec) -> GpuPower:
+
+def power_of(spec: Spec, clock: Mapping[str, Any] | None = None) -> GpuPower:
     """Return the power of an accelerator.
 
     Where nobody read what it draws when it is ready, that is a share of its power limit, by the
@@ -235,11 +249,16 @@ def power_of(spec: Spec) -> GpuPower:
     whichever it is (suite gpu-power: P100 and V100 predict each other); other makers' devices, and
     older ones, are taken to reach their limits.
 
+    Parameters
+    ----------
+    spec : of the device
+    clock : what is known of busy devices; None: what the file of power says
+
     >>> from hwmodels.devices import find_spec
     >>> power_of(find_spec("nvidia-a40")).ready_w
     90.0
     """
-    clock, limit = known()["clock"], spec.number("power.tdp_w")
+    clock, limit = clock or known()["clock"], spec.number("power.tdp_w")
     ready, source = _ready(spec, limit)
     left = None if limit is None or ready is None else clock["limit_gain"] * limit - ready
     alike = "compute_capability" in spec.values and (spec.number("year") or 0) >= clock["from_year"]
@@ -247,16 +266,19 @@ def power_of(spec: Spec) -> GpuPower:
         clock[f"{unit}_j_per_sm_cycle"] * sm_cycles_per_s(spec) if alike else left
         for unit in ("vector", "matrix")
     )
+    low, high = clock["error_ratio"]
     return GpuPower(
         idle_w=spec.number("power.idle_w"),
         ready_w=ready,
         limit_w=limit,
+        least_w=spec.number("power.cap_low_w"),
         vector_w=vector,
         matrix_w=matrix,
         law=ClockLaw(clock["linear_share"], clock["still_share"]),
         limit_gain=clock["limit_gain"],
         sensitivity=clock["sensitivity"],
-        source=source,
+        sources=(source, _busy_source(alike)),
+        error_ratio=(low, high),
     )
 
 
@@ -268,6 +290,16 @@ def sm_cycles_per_s(spec: Spec) -> float:
     110.4
     """
     return spec.known("sms") * spec.known("clock.boost_hz")
+
+
+def _busy_source(alike: bool) -> Source:
+    """Return where the power of busy units is from, of a device like the measured ones or not."""
+    clock = known()["clock"]
+    origin = known()["sources"][clock["source"]]
+    how = "for each cycle of a multiprocessor" if alike else "and taken to reach the power limit"
+    return Source(
+        f"power of busy units: {origin['text']}, {how}", licence=origin["licence"], kind="estimate"
+    )
 
 
 @functools.cache
@@ -283,7 +315,8 @@ def _ready(spec: Spec, limit_w: float | None) -> tuple[float | None, Source]:
     row = tables["ready"].get(spec.name)
     if row is not None:
         origin = tables["sources"][row["source"]]
-        return row["ready_w"], Source(f"{origin['text']}: {row['note']}", licence=origin["licence"])
+        text = f"{origin['text']}: {row['note']}"
+        return row["ready_w"], Source(text, licence=origin["licence"], kind="measured")
     kind = "stacked" if str(spec.values.get("memory.type", "")).startswith("HBM") else "graphics"
     share = tables["ready_share"][kind]
     text = f"ready power: {share:g} of the power limit, as devices with {kind} memory"

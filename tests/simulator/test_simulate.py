@@ -1,13 +1,14 @@
 """A run says times, shares, energy and memory as the definitions in `simulator.run` state."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from simulator.bill import Tariff
+from simulator.energy import Energy
 from simulator.errors import DoesNotFitError, InputError, UnknownNameError
 from simulator.ideal import AlphaBetaStar, IdealDevice, ideal_machine
 from simulator.ops import Graph, Op
@@ -223,6 +224,16 @@ def test_a_calibrated_device_gives_an_interval_sources_power_and_overhead():
     assert run.peak_power_w == 10.0
     assert [source.text for source in run.sources] == ["a datasheet"]
     assert "source (datasheet): a datasheet" in str(run)
+
+
+def test_energy_errs_by_time_and_by_power():
+    run = simulate(inference(), TwoResources(), Single())
+    assert (run.power_ratio, run.bounds("energy_j")) == (None, None)
+    known = replace(run, energy=Energy({"idle": 10.0}), interval=(0.8, 1.25), power_ratio=(0.5, 2))
+    wide = math.exp(math.hypot(math.log(1.25), math.log(2)))
+    assert known.bounds("energy_j") == pytest.approx((10 / wide, 10 * wide))
+    assert known.bounds("energy_per_sample_j") == pytest.approx((10 / wide / 8, 10 * wide / 8))
+    assert known.bounds("mean_power_w") == pytest.approx((5.0, 20.0))
 
 
 def test_equal_seeds_give_equal_runs():

@@ -39,8 +39,9 @@ def drawn(load, room_w, ready_w=40.0, law=LAW):
 def gpu(**changes):
     """Return a GPU of 40 W ready, 200 W as sold, 100 and 300 W more by its units."""
     values = {
-        "idle_w": 20.0, "ready_w": 40.0, "limit_w": 200.0, "vector_w": 100.0, "matrix_w": 300.0,
-        "law": LAW, "limit_gain": 1.0, "sensitivity": 0.5, "source": Source("a test"),
+        "idle_w": 20.0, "ready_w": 40.0, "limit_w": 200.0, "least_w": None, "vector_w": 100.0,
+        "matrix_w": 300.0, "law": LAW, "limit_gain": 1.0, "sensitivity": 0.5,
+        "sources": (Source("a test"),), "error_ratio": (0.9, 1.1),
     }  # fmt: skip
     return GpuPower(**{**values, **changes})
 
@@ -128,17 +129,19 @@ def test_units_that_ask_more_than_the_limit_draw_the_limit():
     assert gpu().power_w(120.0) == pytest.approx(120.0)
 
 
-def test_a_limit_slows_down_against_the_limit_as_sold_and_one_above_does_not_speed_up():
-    assert gpu().slowdown(250.0, matrix=True) == 1.0
+def test_a_limit_slows_down_against_the_limit_as_sold():
     assert gpu().slowdown(200.0) == 1.0
     half, tenth = gpu().slowdown(120.0), gpu().slowdown(60.0)
     assert 1.0 < half < tenth
 
 
-@pytest.mark.parametrize("limit", [40.0, 0.0, -100.0, float("nan"), float("inf")])
-def test_a_limit_below_ready_power_is_an_error_that_names_both(limit):
-    with pytest.raises(InputError, match=r"expected a power limit above .* 40 W; got"):
+@pytest.mark.parametrize("limit", [40.0, 0.0, -100.0, 201.0, float("nan"), float("inf")])
+def test_a_limit_that_cannot_be_set_is_an_error_that_names_the_range(limit):
+    within = r"power.limit_w: expected a power limit above 40 W, .* to 200 W, as sold; got"
+    with pytest.raises(InputError, match=within):
         gpu().power_w(limit)
+    with pytest.raises(InputError, match=r"expected a power limit from 100 W, the lowest .* 200 W"):
+        gpu(least_w=100.0).power_w(min(limit, 99.0))
 
 
 @pytest.mark.parametrize("unknown", ["ready_w", "limit_w", "vector_w"])
@@ -154,9 +157,22 @@ def test_what_is_not_known_makes_unknown_and_not_zero(unknown):
 def test_ready_power_that_was_read_goes_before_the_share_of_the_limit():
     v100, h100 = (power_of(find_spec(name))
                   for name in ("nvidia-v100-pcie-16gb", "nvidia-h100-sxm-80gb"))  # fmt: skip
-    assert (v100.ready_w, v100.source.kind) == (35.0, "datasheet")
+    assert (v100.ready_w, v100.sources[0].kind) == (35.0, "measured")
     assert h100.ready_w == pytest.approx(known()["ready_share"]["stacked"] * 700)
-    assert h100.source.kind == "estimate"
+    assert h100.sources[0].kind == "estimate"
+    assert all("suite gpu-power" in power.sources[1].text for power in (v100, h100))
+
+
+def test_shares_of_ready_power_are_the_medians_of_what_was_read():
+    shares: dict[str, list[float]] = {"stacked": [], "graphics": []}
+    for name, row in known()["ready"].items():
+        if not row["note"].startswith("as with"):
+            spec = find_spec(name)
+            stacked = str(spec.values["memory.type"]).startswith("HBM")
+            share = row["ready_w"] / spec.known("power.tdp_w")
+            shares["stacked" if stacked else "graphics"].append(share)
+    medians = {kind: np.median(every) for kind, every in shares.items()}
+    assert known()["ready_share"] == pytest.approx(medians, abs=5e-4)
 
 
 def test_dynamic_power_goes_with_multiprocessors_and_clock():

@@ -64,7 +64,7 @@ def limit_share(cases: Sequence[Case], fitted: Sequence[Case]) -> FloatArray | N
 
 def _scale(case: Case) -> float:
     """Return the power limit, or the energy at it in the time that is known."""
-    limit = case.number("on.power_limit_w")
+    limit = case.number("on.power.limit_w")
     known = case.settings.get("workload.full_power_time_s")
     return limit * known if isinstance(known, float) else limit
 
@@ -109,7 +109,7 @@ def _epoch(case: Case) -> list[float]:
     """Return an epoch as numbers; far apart where a name differs."""
     spec = spec_of(case.text("on"))
     apart = [float(sum(case.text(name).encode())) for name in ("workload", "workload.dataset")]
-    numbers = [case.number("workload.batch"), case.number("on.power_limit_w"),
+    numbers = [case.number("workload.batch"), case.number("on.power.limit_w"),
                spec.known("power.tdp_w"), spec.known("sms")]  # fmt: skip
     return [*apart, *np.log2(numbers).tolist()]
 

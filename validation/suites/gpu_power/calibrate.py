@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hwmodels.gpu.power import power_of, sm_cycles_per_s
+from hwmodels.gpu.power import known, power_of, sm_cycles_per_s
 from simulator.ops import FloatArray
 from validation.cases import Case
 from validation.conformal import cross_ratios, ratio_interval
@@ -51,7 +51,7 @@ def fit(cases: Sequence[Case]) -> Calibration:
         "remarks": [PUBLISHED, *_remarks(epochs, ratios)],
         "epochs": {**fitted.tables(), "error_ratio": _intervals(epochs, ratios)},
         "kernels": {name: _family(name, kernels) for name in FAMILIES},
-        "clock": clock_of(fitted, kernels),
+        "clock": clock_of(fitted, epochs, kernels),
     }
 
 
@@ -126,14 +126,16 @@ def _family(name: str, kernels: Sequence[Case]) -> dict[str, Any]:
 
 def _shares(kernels: Sequence[Case]) -> FloatArray:
     """Return measured power over power limit (n,)."""
-    return np.array([case.measured / case.number("on.power_limit_w") for case in kernels])
+    return np.array([case.measured / case.number("on.power.limit_w") for case in kernels])
 
 
-def clock_of(fitted: Fitted, kernels: Sequence[Case]) -> dict[str, float]:
+def clock_of(
+    fitted: Fitted, epochs: Sequence[Case], kernels: Sequence[Case]
+) -> dict[str, float | list[float]]:
     """Return what `hwmodels/catalog/gpu_power.toml` says in its table [clock]."""
     found = fitted.joules_per_cycle()
     busy = [value for value in found if value > BUSY * max(found)]
-    return {
+    numbers = {
         "linear_share": fitted.law.linear_share,
         "still_share": fitted.law.still_share,
         "limit_gain": float(np.mean([*fitted.gain.values()])),
@@ -141,6 +143,20 @@ def clock_of(fitted: Fitted, kernels: Sequence[Case]) -> dict[str, float]:
         "matrix_j_per_sm_cycle": _matrix(kernels),
         "sensitivity": float(np.exp(fitted.sensitivity[""])),
     }
+    powers = [case for case in epochs if case.metric == "power_w"]
+    runs = arrange(powers)
+    asked = fitted.load(runs).dynamic_w / runs.cycles_per_s
+    clock = {**known()["clock"], **numbers}
+    ratios = [_over_catalog(case, clock) for case, joules in zip(powers, asked, strict=True)
+              if joules > BUSY * max(found)]  # fmt: skip
+    return {**numbers, "error_ratio": list(ratio_interval(np.array(ratios)))}
+
+
+def _over_catalog(case: Case, clock: Mapping[str, Any]) -> float:
+    """Return measured power over that of the device whatever it computes, under the same limit."""
+    drawn = power_of(spec_of(case.text("on")), clock).power_w(case.number("on.power.limit_w"))
+    assert drawn is not None
+    return case.measured / drawn
 
 
 def _matrix(kernels: Sequence[Case]) -> float:

@@ -111,7 +111,7 @@ def _epochs(rows: Sequence[tuple[Row, str]]) -> Iterator[Case]:
             "workload.optimizer": row["optimizer"],
             "workload.batch": number(row, "batch_size", where),
             "on": row["gpu"],
-            "on.power_limit_w": number(row, "power_limit_W", where),
+            "on.power.limit_w": number(row, "power_limit_W", where),
             "plan": "single",
         }
         full: dict[str, str | float] = {
@@ -138,7 +138,7 @@ def _kernel(row: Row, where: str) -> Case:
         **sizes,
         **words,
         "on": row["gpu"],
-        "on.power_limit_w": number(row, "power_limit_w", where),
+        "on.power.limit_w": number(row, "power_limit_w", where),
         "plan": "single",
     }
     return _case(row, KERNELS, settings, ("power_w", number(row, "power_w", where), "W"))

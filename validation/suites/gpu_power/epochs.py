@@ -73,7 +73,7 @@ def arrange(cases: Sequence[Case]) -> Runs:
         if key not in places:
             places[key] = len(rows)
             names.append((spec_of(case.text("on")).name, workload_of(case)))
-            limit = case.number("on.power_limit_w")
+            limit = case.number("on.power.limit_w")
             rows.append([case.number("workload.batch"), limit, limit, *[np.nan] * 3])
         _enter(case, rows[places[key]])
         of_case.append(places[key])
@@ -108,5 +108,5 @@ def workload_of(case: Case) -> str:
 
 def _key(case: Case) -> tuple[object, ...]:
     names = ("on", "workload", "workload.dataset", "workload.optimizer", "workload.batch",
-             "on.power_limit_w")  # fmt: skip
+             "on.power.limit_w")  # fmt: skip
     return tuple(case.settings.get(name) for name in names)

@@ -57,14 +57,14 @@ def _reason(case: Case, calibration: Calibration) -> str:
             _ = arrange([case]).cycles_per_s
     except (InputError, UnknownNameError) as error:
         return str(error)
-    if family is None and case.number("on.power_limit_w") <= ready:
-        return f"a limit of {case.text('on.power_limit_w')} W is below ready power, {ready:g} W"
+    if family is None and case.number("on.power.limit_w") <= ready:
+        return f"a limit of {case.text('on.power.limit_w')} W is below ready power, {ready:g} W"
     return ""
 
 
 def _kernels(cases: Sequence[Case], calibration: Calibration) -> list[Answer]:
     tables = calibration["kernels"][cases[0].text("workload")]
-    limits = np.array([case.number("on.power_limit_w") for case in cases])
+    limits = np.array([case.number("on.power.limit_w") for case in cases])
     power = limits * np.exp(Smooth.of_tables(tables)(places(cases)))
     low, high = tables["error_ratio"]
     return [Prediction(value, low * value, high * value) for value in power.tolist()]

@@ -7,7 +7,7 @@ import pytest
 
 from hwmodels.devices import find_spec
 from hwmodels.gpu.chip import chip_of
-from hwmodels.gpu.power_limit import joule_per_flop, sustained_share
+from hwmodels.gpu.sustained import joule_per_flop, sustained_share, sustained_sources
 
 FILE = tomllib.loads(Path("hwmodels/catalog/float32_power.toml").read_text(encoding="utf-8"))
 ROWS = FILE["full_clock"]
@@ -27,6 +27,12 @@ def test_small_cards_sustain_less_than_their_peak():
     for name in ("nvidia-t4", "nvidia-l4", "nvidia-tesla-p4"):
         assert 0.3 < sustained_share(find_spec(name)) < 0.8
         assert chip_of(find_spec(name)).sustained_share == sustained_share(find_spec(name))
+
+
+def test_a_share_says_where_it_is_from():
+    (source,) = sustained_sources(find_spec("nvidia-l4"))
+    assert "nvidia-rtx-4090" in source.text
+    assert not sustained_sources(find_spec("nvidia-rtx-4090"))
 
 
 def test_where_nothing_is_known_the_peak_counts():

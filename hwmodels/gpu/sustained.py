@@ -11,18 +11,25 @@ import functools
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hwmodels.spec import Spec
+from simulator.source import Source
 
 _FILE = Path(__file__).parent.parent / "catalog" / "float32_power.toml"
 
 
 @functools.cache
+def _full_clock() -> Mapping[str, Any]:
+    """Return what the file says of each architecture."""
+    with _FILE.open("rb") as file:
+        rows: Mapping[str, Any] = tomllib.load(file)["full_clock"]
+    return rows
+
+
 def joule_per_flop() -> Mapping[str, float]:
     """Return what float32 arithmetic takes at full clock, by architecture, J."""
-    with _FILE.open("rb") as file:
-        rows = tomllib.load(file)["full_clock"]
-    return {name: row["joule_per_flop"] for name, row in rows.items()}
+    return {name: row["joule_per_flop"] for name, row in _full_clock().items()}
 
 
 def sustained_share(spec: Spec) -> float:
@@ -39,3 +46,18 @@ def sustained_share(spec: Spec) -> float:
     if power_w is None or peak is None or needed is None:
         return 1.0
     return min(1.0, power_w / (peak * needed))
+
+
+def sustained_sources(spec: Spec) -> tuple[Source, ...]:
+    """Return where the share is from; nothing where it is 1.
+
+    >>> from hwmodels.devices import find_spec
+    >>> print(*sustained_sources(find_spec("nvidia-t4")))
+    source (estimate): 46 % of the float32 peak: power a FLOP/s over that of nvidia-rtx-2080-ti
+    """
+    share = sustained_share(spec)
+    if share == 1.0:
+        return ()
+    full = _full_clock()[spec.architecture]["device"]
+    text = f"{100 * share:.0f} % of the float32 peak: power a FLOP/s over that of {full}"
+    return (Source(text, kind="estimate"),)
