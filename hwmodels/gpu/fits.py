@@ -150,6 +150,15 @@ def spread_key(spec: Spec, other: Spec) -> str:
     return "model.sibling_spread" if alike else "model.borrowed_spread"
 
 
+def measured_families(device: str, folder: Path = PACKAGED) -> list[tuple[str, str]]:
+    """Return the (family, dtype) of the packaged fits of a device; reads no file.
+
+    >>> ("gemm", "bfloat16") in measured_families("nvidia-a100-sxm-80gb")
+    True
+    """
+    return [key for key, devices in _packaged(folder).items() if device in devices]
+
+
 def distance(spec: Spec, other: Spec) -> tuple[float, ...]:
     """Return how far two accelerators are apart, the most important difference first.
 

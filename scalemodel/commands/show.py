@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, Typer
 
@@ -14,6 +14,9 @@ from scalemodel.report import source_record, unit_of
 from simulator.errors import InputError
 from simulator.scenario import named_once, parse_setting
 from simulator.source import Source
+
+if TYPE_CHECKING:
+    from hwmodels.spec import Spec
 
 EXAMPLES = """
   scalemodel show raspberry-pi-4
@@ -72,7 +75,7 @@ def device_shown(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
                 "calibration": _calibration(spec.calibration)}  # fmt: skip
     notes = [f"[{i}] {_source_line(source)}" for i, source in enumerate(numbered, start=1)]
     table = Table(["key", "value", "source", "meaning"], rows, f"{spec.name}: {spec.title}",
-                  [*notes, _calibration_line(spec.calibration)])  # fmt: skip
+                  [*notes, _calibration_line(spec)])  # fmt: skip
     return table, document
 
 
@@ -100,12 +103,30 @@ def _calibration(calibration: Any) -> Any:
                     "families": families}  # fmt: skip
 
 
-def _calibration_line(calibration: Any) -> str:
-    if calibration is None:
-        return "calibration: none; times are those of the datasheet, which promises too much"
-    ratio = calibration.error_ratio
+def _calibration_line(spec: Spec) -> str:
+    if spec.calibration is None:
+        return f"calibration: {_packaged(spec)}"
+    ratio = spec.calibration.error_ratio
     error = "" if ratio is None else f"; measured/predicted {ratio[0]:.2f} to {ratio[1]:.2f}"
-    return f"calibration: {calibration.size} numbers, {calibration.source.text}{error}"
+    return f"calibration: {spec.calibration.size} numbers, {spec.calibration.source.text}{error}"
+
+
+def _packaged(spec: Spec) -> str:
+    """Return what a device without a calibration is predicted by."""
+    from hwmodels.devices import find_spec
+    from hwmodels.gpu.fits import measured_families
+    from hwmodels.relatives import completed
+
+    if spec.kind == "gpu":
+        own = measured_families(spec.name)
+        packaged = ", ".join(f"{family} ({dtype})" for family, dtype in own)
+        others = "kernels' numbers come from its nearest relatives, with wider intervals"
+        return f"packaged, of {packaged}; other {others}" if own else f"none of its own; {others}"
+    relative = completed(spec, find_spec).calibration
+    if relative is None:
+        return "none; times are those of the datasheet, which promises too much"
+    text = f"{relative.size} numbers come from its nearest relative, with wider intervals"
+    return f"none of its own; {text}: {relative.source.text}"
 
 
 def _workload(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:

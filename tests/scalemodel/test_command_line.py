@@ -175,6 +175,16 @@ def test_a_device_is_shown_with_the_source_of_every_number(fine):
     assert "[1] " in table
 
 
+@pytest.mark.parametrize(
+    ("device", "says"),
+    [("amd-epyc-7742", "none of its own; .* numbers come from its nearest relative, "),
+     ("nvidia-a100-sxm-80gb", "packaged, of .*gemm .bfloat16.*; other kernels' numbers"),
+     ("amd-mi325x", "none of its own; kernels' numbers come from its nearest relatives")],
+)  # fmt: skip
+def test_a_device_that_nobody_calibrated_says_what_it_is_predicted_by(fine, device, says):
+    assert re.search(says, fine("show", device))
+
+
 def test_a_plan_a_suite_and_a_law_are_shown(fine):
     assert json.loads(fine("show", "threads", "-o", "json"))["parameters"]["plan.threads"] == 1
     assert json.loads(fine("show", "multicore", "-o", "json"))["kind"] == "suite"
