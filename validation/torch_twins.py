@@ -54,7 +54,7 @@ def twin(workload: Workload, seed: int = 0) -> Twin:
 def _twin(workload: Workload, module: nn.Module, args: Args, **step: Any) -> Twin:
     """Return the twin of a workload in its dtype and mode, with its optimizer."""
     chosen = workload.parameters
-    dtype = getattr(torch, chosen["dtype"])
+    dtype = getattr(torch, chosen["dtype"].replace("tfloat32", "float32"))
     training = bool(chosen.get("training"))
     make = OPTIMIZERS.get(chosen["optimizer"]) if training else None
     module = module.to(dtype).train(training)

@@ -15,7 +15,10 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from simulator.errors import InputError, UnknownNameError
+from simulator.ops import DTYPES, Graph
 from simulator.workload import Workload
 from workloads.compiled import fused
 from workloads.network import Network, Recorded
@@ -24,7 +27,13 @@ from workloads.optimizers import OPTIMIZERS, update
 Value: TypeAlias = int | float | bool | str
 Record: TypeAlias = Callable[[Network, "Sizes"], Recorded]
 
-FLOATING: tuple[str, ...] = ("float32", "float64", "bfloat16", "float16")
+SHORTENED = "tfloat32"
+"""A model in float32 whose products may be computed with 10 bits of mantissa.
+
+Devices without units for it compute in float32. It is PyTorch's float32 where `allow_tf32` is set,
+as it is for convolutions unless told otherwise.
+"""
+FLOATING: tuple[str, ...] = ("float32", SHORTENED, "float64", "bfloat16", "float16")
 """Data types that a model can have."""
 CHOICES: dict[str, Sequence[str]] = {"optimizer": tuple(OPTIMIZERS), "dtype": FLOATING}
 """What the parameters that are words may be."""
@@ -60,8 +69,8 @@ class Model:
 
         Raises
         ------
-        UnknownNameError : the model has no such parameter, or the value is a word it does not know
-        InputError : a value of the wrong type, or a size below 1
+        UnknownNameError : the model has no such parameter
+        InputError : a value of the wrong type, a word that is no choice, or a size below 1
         """
         chosen = {**self.parameters, **self._checked(parameters)}
         own = dict(chosen)
@@ -70,7 +79,8 @@ class Model:
         compiled = bool(own.pop("compiled", False))
         if compiled and training:
             raise InputError(f"{self.name}: only inference can be compiled; got training")
-        net = Network(training, str(own.pop("dtype", "float32")))
+        dtype = str(own.pop("dtype", "float32"))
+        net = Network(training, "float32" if dtype == SHORTENED else dtype)
         try:
             result, inputs = self.record(net, Sizes(**own))
         except InputError as error:
@@ -79,7 +89,8 @@ class Model:
             net.backward(result)
             update(net, optimizer)
         made = net.workload(self.name, chosen, int(chosen["batch"]), inputs)
-        return replace(made, graph=fused(made.graph)) if compiled else made
+        graph = fused(made.graph) if compiled else made.graph
+        return replace(made, graph=_shortened(graph) if dtype == SHORTENED else graph)
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
@@ -100,6 +111,12 @@ class Model:
         }
 
 
+def _shortened(graph: Graph) -> Graph:
+    """Return a graph in float32 in the shorter mode: the same calls on as many bytes."""
+    code, short = DTYPES.index("float32"), DTYPES.index(SHORTENED)
+    return replace(graph, dtype=np.where(graph.dtype == code, short, graph.dtype))
+
+
 def _checked(what: str, key: str, value: Value, default: Value) -> Value:
     """Return a value of the type of the default, or raise."""
     if isinstance(default, bool):
@@ -108,7 +125,7 @@ def _checked(what: str, key: str, value: Value, default: Value) -> Value:
         return value
     if isinstance(default, str):
         if value not in CHOICES[key]:
-            raise UnknownNameError(key, str(value), CHOICES[key], what)
+            raise InputError(f"{what} must be one of {', '.join(CHOICES[key])}; got {value!r}")
         return value
     number = value if isinstance(value, (int, float)) else _number(value)
     if isinstance(value, bool) or number is None or not math.isfinite(number):

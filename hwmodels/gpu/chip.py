@@ -58,11 +58,15 @@ class Chip:
         ------
         InputError : the chip does not compute on it
         """
-        found = self.peaks.get(dtype) or self.peaks.get(_FALL_BACK.get(dtype, ""))
+        found = self.peaks.get(self.computed_as(dtype))
         if found is None:
             known = ", ".join(sorted(set(self.peaks) & set(DTYPE_BYTES)))
             raise InputError(f"device '{self.name}' does not compute on {dtype}; it has {known}")
         return found
+
+    def computed_as(self, dtype: str) -> str:
+        """Return the dtype that the chip computes one in: float32 for a tfloat32 that it lacks."""
+        return dtype if dtype in self.peaks else _FALL_BACK.get(dtype, dtype)
 
     def computing_on(self, dtype: str) -> Chip:
         """Return the chip at the clock of the units that compute on a dtype."""

@@ -100,6 +100,7 @@ def costs_of(
     ------
     InputError : an op in a dtype that the chip does not compute on
     """
+    graph = _as_computed(graph, chip)
     totals = [np.zeros(len(graph)) for _ in Parts._fields]
     rates = _Rates(chip, fits, start_s, [] if timed is None else timed)
     sparse = graph.density <= HALF
@@ -109,6 +110,13 @@ def costs_of(
         for total, one in zip(totals, _costs(graph, at, rates, seed), strict=True):
             total[at] = one
     return Parts(*totals)
+
+
+def _as_computed(graph: Graph, chip: Chip) -> Graph:
+    """Return the graph in the dtypes that the chip computes its own in."""
+    codes = np.array([DTYPES.index(chip.computed_as(dtype)) for dtype in DTYPES])
+    computed = codes[graph.dtype]
+    return graph if (computed == graph.dtype).all() else replace(graph, dtype=computed)
 
 
 class _Rates(NamedTuple):

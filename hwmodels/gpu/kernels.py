@@ -26,9 +26,9 @@ from simulator.ops import (
     IntArray,
 )
 
-ORDINARY = "float32"
-"""Dtype whose products are timed as those of ordinary units."""
-FUSED = "flash_attention"
+ORDINARY = ("float32", "float64")
+"""Dtypes whose products are timed as those of ordinary units."""
+ATTENTION_LIBRARY = "flash_attention"
 """The library whose attention a framework takes in 16 bits."""
 
 
@@ -57,25 +57,28 @@ def _dims(graph: Graph, at: IntArray) -> dict[str, FloatArray]:
     return {name: graph.dims[at, place].astype(np.float64) for place, name in enumerate(names)}
 
 
-def _once(family: str, sizes: Sizes) -> Kernels:
-    first = next(iter(sizes.values()))
-    return [Kernel(family, sizes, np.ones_like(first))]
+def _is_ordinary(graph: Graph, at: IntArray) -> bool:
+    return DTYPES[graph.dtype[at[0]]] in ORDINARY
 
 
-def _product(batch: FloatArray, m: FloatArray, n: FloatArray, k: FloatArray) -> Kernel:
-    return Kernel("gemm", {"batch": batch, "m": m, "n": n, "k": k}, np.ones_like(m))
+def _products(
+    ordinary: bool, sizes: tuple[FloatArray, ...], times: FloatArray | float = 1.0
+) -> Kernels:
+    """Return products of sizes batch, m, n, k (n,) each, on matrix units or on ordinary ones.
+
+    Ordinary ones are of a family for one product with weights, and of another for a batch.
+    """
+    d = dict(zip(DIMS["gemm"], sizes, strict=True))
+    times = np.broadcast_to(np.asarray(times, float), d["m"].shape)
+    if not ordinary:
+        return [Kernel("gemm", d, times)]
+    single = d["batch"] == 1
+    both = (Kernel("linear", d, times * single), Kernel("bmm", d, times * ~single))
+    return [one for one in both if one.times.any()] or [both[0]]
 
 
 def _gemm(graph: Graph, at: IntArray) -> Kernels:
-    """Take products of ordinary units for one with weights or a batch of them, else for tiles."""
-    d = _dims(graph, at)
-    if DTYPES[graph.dtype[at[0]]] != ORDINARY:
-        return _once("gemm", d)
-    single = d["batch"] == 1
-    return [
-        Kernel("linear", d, single.astype(np.float64)),
-        Kernel("bmm", d, (~single).astype(np.float64)),
-    ]
+    return _products(_is_ordinary(graph, at), tuple(_dims(graph, at).values()))
 
 
 def _rows(graph: Graph, at: IntArray) -> Kernels:
@@ -87,74 +90,88 @@ def _rows(graph: Graph, at: IntArray) -> Kernels:
 
 
 def _convolution(graph: Graph, at: IntArray) -> Kernels:
-    """Take a convolution for the algorithms of a library in float32, else for its product.
+    """Take a convolution for the algorithms of a library, in 16 bits or less for its product.
+
+    Matrix units are taken to multiply all windows with the filters (implicit gemm) and nothing
+    else: no timings tell where Winograd's algorithm is quicker there. A window of one pixel is a
+    product as it is, on any units.
 
     A backward pass computes the gradients by the inputs (unless there are none) and the weights.
     Where each channel has a filter of its own, a kernel moves more than it multiplies.
     """
     d = {name: np.maximum(size, 1.0) for name, size in _dims(graph, at).items()}
-    whole = d["groups"] <= 1
+    whole, one = d["groups"] <= 1, np.ones(len(at))
     rows, window = d["batch"] * d["out_h"] * d["out_w"], d["kernel_h"] * d["kernel_w"]
     direct = 2.0 * rows * d["out_channels"] * d["in_channels"] / d["groups"] * window
     passes = np.where(whole, np.maximum(np.round(graph.flops[at] / direct), 1.0), 0.0)
     streamed = replace(_streaming(graph, at)[0], times=(~whole).astype(np.float64))
-    if DTYPES[graph.dtype[at[0]]] != ORDINARY:
-        product = _product(np.ones(len(at)), rows, d["out_channels"], d["in_channels"] * window)
-        return [replace(product, times=passes), streamed]
+    product = (one, rows, d["out_channels"], d["in_channels"] * window)
+    if not _is_ordinary(graph, at):
+        return [*_products(False, product, passes), streamed]
     sizes = {**d, "stride": np.maximum(np.round(d["in_h"] / d["out_h"]), 1.0)}
-    back = graph.phase[at] == PHASES.index("backward")
+    back = whole & (graph.phase[at] == PHASES.index("backward"))
+    point, by_input = window == 1, np.where(back, passes - 1.0, 0.0).clip(0.0)
+    transposed = (one, rows, d["in_channels"], d["out_channels"])
     return [
-        Kernel("conv2d", sizes, np.where(back, 0.0, passes)),
-        Kernel("conv2d", input_gradient(sizes), np.where(back, passes - 1.0, 0.0).clip(0.0)),
-        Kernel("convolution_weights", sizes, np.where(back & whole, 1.0, 0.0)),
+        *_products(True, product, np.where(point & ~back, passes, 0.0)),
+        *_products(True, transposed, np.where(point, by_input, 0.0)),
+        Kernel("conv2d", sizes, np.where(point | back, 0.0, passes)),
+        Kernel("conv2d", input_gradient(sizes), np.where(point, 0.0, by_input)),
+        Kernel("convolution_weights", sizes, np.where(back, 1.0, 0.0)),
         streamed,
     ]
 
 
 def _attention(graph: Graph, at: IntArray) -> Kernels:
-    """Take attention for one kernel that keeps no scores, in float32 for its two products.
-
-    A backward pass counts as often as it multiplies.
-    """
+    """Take attention for its kernels; a backward pass counts as often as it multiplies."""
     d = _dims(graph, at)
-    each = d["batch"] * d["heads"]
-    if DTYPES[graph.dtype[at[0]]] == ORDINARY:
+    forward = 4.0 * d["batch"] * d["heads"] * d["q_len"] * d["kv_len"] * d["head_dim"]
+    times = np.where(graph.flops[at] > 0, graph.flops[at] / np.maximum(forward, 1.0), 1.0)
+    return _attended(_is_ordinary(graph, at), d, times)
+
+
+def _attended(ordinary: bool, d: Mapping[str, FloatArray], times: FloatArray) -> Kernels:
+    """Return attention that runs so many times: in 16 bits one kernel that keeps no scores.
+
+    In 32 and 64 bits that kernel does not exist: the scores, their softmax and the weighted values
+    (the "math" way of PyTorch; its memory-efficient kernel is not measured).
+    """
+    if ordinary:
+        each, queries = d["batch"] * d["heads"], d["q_len"]
+        rows = {"rows": each * queries, "columns": d["kv_len"]}
         return [
-            _product(each, d["q_len"], d["kv_len"], d["head_dim"]),
-            _product(each, d["q_len"], d["head_dim"], d["kv_len"]),
+            *_products(True, (each, queries, d["kv_len"], d["head_dim"]), times),
+            Kernel("softmax", rows, times),
+            *_products(True, (each, queries, d["head_dim"], d["kv_len"]), times),
         ]
-    forward = 4.0 * each * d["q_len"] * d["kv_len"] * d["head_dim"]
-    times = np.where(graph.flops[at] > 0, graph.flops[at] / forward, 1.0)
     sizes, one = {**d, "kv_heads": d["heads"]}, d["q_len"] == 1
     return [
-        Kernel(f"prefill_{FUSED}", sizes, np.where(one, 0.0, times)),
-        Kernel(f"decode_{FUSED}", sizes, np.where(one, times, 0.0)),
+        Kernel(f"prefill_{ATTENTION_LIBRARY}", sizes, np.where(one, 0.0, times)),
+        Kernel(f"decode_{ATTENTION_LIBRARY}", sizes, np.where(one, times, 0.0)),
     ]
 
 
 def _recurrent(graph: Graph, at: IntArray) -> Kernels:
     """Take a recurrent layer for one product over all inputs, and one a step over the state."""
-    d = _dims(graph, at)
+    d, ordinary = _dims(graph, at), _is_ordinary(graph, at)
     one, gates = np.ones(len(at)), d["gates"] * d["hidden"]
-    step = _product(one, d["batch"], gates, d["hidden"])
     return [
-        _product(one, d["steps"] * d["batch"], gates, d["in_features"]),
-        Kernel(step.family, step.sizes, d["steps"]),
+        *_products(ordinary, (one, d["steps"] * d["batch"], gates, d["in_features"])),
+        *_products(ordinary, (one, d["batch"], gates, d["hidden"]), d["steps"]),
     ]
 
 
 def _encoder(graph: Graph, at: IntArray) -> Kernels:
-    """Take a fused encoder layer for its four products and its attention."""
-    d = _dims(graph, at)
+    """Take a fused encoder layer for its attention, its four products and two normalizations."""
+    d, ordinary = _dims(graph, at), _is_ordinary(graph, at)
     one, rows, width = np.ones(len(at)), d["batch"] * d["tokens"], d["width"]
-    each, head = d["batch"] * d["heads"], width / d["heads"]
+    heads = {"batch": d["batch"], "heads": d["heads"], "q_len": d["tokens"], "kv_len": d["tokens"],
+             "head_dim": width / d["heads"], "causal": np.zeros(len(at))}  # fmt: skip
+    sides = ((3 * width, width), (width, width), (d["hidden"], width), (width, d["hidden"]))
     return [
-        _product(one, rows, 3 * width, width),
-        _product(each, d["tokens"], d["tokens"], head),
-        _product(each, d["tokens"], head, d["tokens"]),
-        _product(one, rows, width, width),
-        _product(one, rows, d["hidden"], width),
-        _product(one, rows, width, d["hidden"]),
+        *_attended(ordinary, heads, one),
+        *(kernel for n, k in sides for kernel in _products(ordinary, (one, rows, n, k))),
+        Kernel("normalization", {"rows": rows, "columns": width}, 2.0 * one),
     ]
 
 

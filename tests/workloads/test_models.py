@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from simulator.errors import InputError, UnknownNameError
 from simulator.memory import peak_memory
+from simulator.ops import DTYPES
 from simulator.workload import Job
 from workloads.model import Model, model
 from workloads.registry import FUNCTIONS, MODELS, find_model, find_workload, list_workloads
@@ -198,10 +199,21 @@ def test_whole_numbers_of_any_type_are_taken(value):
     assert type(workload.parameters["batch"]) is int
 
 
+@pytest.mark.parametrize("name", ["resnet18", "lstm", "bert-base"])
+def test_tfloat32_is_float32_but_for_the_units_that_multiply(name):
+    plain, short = (find_workload(name, dtype=dtype) for dtype in ("float32", "tfloat32"))
+    assert {DTYPES[code] for code in short.graph.dtype} == {
+        "tfloat32" if DTYPES[code] == "float32" else DTYPES[code] for code in plain.graph.dtype
+    }
+    assert short.graph.bytes_moved.tolist() == plain.graph.bytes_moved.tolist()
+    assert short.graph.names == plain.graph.names
+    assert short.parameters == {**plain.parameters, "dtype": "tfloat32"}
+
+
 def test_words_and_switches_are_checked():
-    with pytest.raises(UnknownNameError, match=r"unknown optimizer 'adamx'.*mlp: optimizer; did"):
+    with pytest.raises(InputError, match=r"mlp: optimizer must be one of .*adam.*; got 'adamx'"):
         find_workload("mlp", training=True, optimizer="adamx")
-    with pytest.raises(UnknownNameError, match="unknown dtype 'int8'"):
+    with pytest.raises(InputError, match=r"mlp: dtype must be one of .*bfloat16.*; got 'int8'"):
         find_workload("mlp", dtype="int8")
     with pytest.raises(InputError, match="mlp: training must be true or false; got 1"):
         find_workload("mlp", training=1)

@@ -1,5 +1,7 @@
 """Which kernels ops run, and what whole graphs cost."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,13 +21,12 @@ def gemm(m=64, n=64, k=64, dtype="bfloat16", **more):
               bytes_read=1.0, **more)  # fmt: skip
 
 
-def products(op):
-    """Return (times, batch, m, n, k) of each product that an op runs."""
-    one = graph(op)
+def kernels(op):
+    """Return (times, family, sizes) of each kernel that an op runs."""
     return [
-        (float(kernel.times[0]), *(float(size[0]) for size in kernel.sizes.values()))
-        for kernel in KERNELS[op.kind](one, np.array([0]))
-        if kernel.family == "gemm"
+        (float(one.times[0]), one.family, tuple(float(size[0]) for size in one.sizes.values()))
+        for one in KERNELS[op.kind](graph(op), np.array([0]))
+        if one.times[0] > 0
     ]
 
 
@@ -37,9 +38,91 @@ def test_ops_of_every_kind_take_some_time(kind):
     assert parts.time_s[0] == parts.time_s[1]
 
 
-def test_a_recurrent_layer_multiplies_the_inputs_at_once_and_the_state_step_by_step():
-    op = Op(kind="rnn", dims=(10, 4, 32, 16, 4))
-    assert products(op) == [(1, 1, 40, 64, 32), (10, 1, 4, 64, 16)]
+PRODUCTS = pytest.mark.parametrize(("dtype", "single", "batched"), [
+    ("bfloat16", "gemm", "gemm"), ("float32", "linear", "bmm"), ("float64", "linear", "bmm"),
+])  # fmt: skip
+
+
+@PRODUCTS
+def test_a_recurrent_layer_multiplies_the_inputs_at_once_and_the_state_step_by_step(
+    dtype, single, batched
+):
+    op = Op(kind="rnn", dims=(10, 4, 32, 16, 4), dtype=dtype)
+    assert kernels(op) == [(1, single, (1, 40, 64, 32)), (10, single, (1, 4, 64, 16))]
+
+
+def attention(dtype, **more):
+    return Op(kind="attention", dims=(2, 12, 64, 128, 32, 0), dtype=dtype, **more)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_attention_in_32_and_64_bits_keeps_its_scores(dtype):
+    assert kernels(attention(dtype)) == [
+        (1, "bmm", (24, 64, 128, 32)), (1, "softmax", (24 * 64, 128)),
+        (1, "bmm", (24, 64, 32, 128)),
+    ]  # fmt: skip
+
+
+def test_attention_in_16_bits_is_one_kernel_for_many_queries_or_one():
+    (many,) = kernels(attention("float16"))
+    assert many[1] == "prefill_flash_attention"
+    (one,) = kernels(Op(kind="attention", dims=(2, 12, 1, 128, 32, 0), dtype="float16"))
+    assert one[1] == "decode_flash_attention"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_gradient_of_attention_counts_as_often_as_it_multiplies(dtype):
+    flops = 4.0 * 24 * 64 * 128 * 32
+    back = attention(dtype, phase="backward", flops=2.5 * flops)
+    assert {times for times, _, _ in kernels(back)} == {2.5}
+
+
+@PRODUCTS
+def test_an_encoder_layer_is_attention_four_products_and_two_normalizations(dtype, single, batched):
+    op = Op(kind="encoder_layer", dims=(2, 128, 768, 12, 3072), dtype=dtype)
+    inside = Op(kind="attention", dims=(2, 12, 128, 128, 64, 0), dtype=dtype)
+    assert kernels(op) == [
+        *kernels(inside),
+        *((1, single, (1, 256, *sides))
+          for sides in ((2304, 768), (768, 768), (3072, 768), (768, 3072))),
+        (2, "normalization", (256, 768)),
+    ]  # fmt: skip
+
+
+def convolution(window=3, passes=1, groups=1, dtype="float32", **more):
+    dims = (8, 64, 28, 28, 128, 28, 28, window, window, groups)
+    flops = passes * 2.0 * 8 * 28 * 28 * 128 * 64 / groups * window**2
+    return Op(kind="conv2d", dims=dims, dtype=dtype, flops=flops, bytes_read=1.0, **more)
+
+
+def families(op):
+    return [(times, family) for times, family, _ in kernels(op)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_convolution_in_32_and_64_bits_takes_the_algorithms_of_a_library(dtype):
+    assert families(convolution(dtype=dtype)) == [(1, "conv2d")]
+    back = convolution(passes=2, phase="backward", dtype=dtype)
+    assert families(back) == [(1, "conv2d"), (1, "convolution_weights")]
+    first = convolution(passes=1, phase="backward", dtype=dtype)
+    assert families(first) == [(1, "convolution_weights")]
+
+
+def test_a_convolution_in_16_bits_is_the_product_of_all_windows():
+    assert kernels(convolution(dtype="float16")) == [(1, "gemm", (1, 8 * 28 * 28, 128, 64 * 9))]
+
+
+def test_a_window_of_one_pixel_is_a_product():
+    pixels = 8 * 28 * 28
+    assert kernels(convolution(window=1)) == [(1, "linear", (1, pixels, 128, 64))]
+    back = convolution(window=1, passes=2, phase="backward")
+    assert kernels(back)[0] == (1, "linear", (1, pixels, 64, 128))
+    assert families(back)[1:] == [(1, "convolution_weights")]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_where_each_channel_has_its_own_filter_a_kernel_streams(dtype):
+    assert families(convolution(groups=64, dtype=dtype)) == [(1, "streaming")]
 
 
 def test_the_order_of_ops_does_not_matter():
@@ -58,11 +141,6 @@ def test_sparse_products_are_quicker_where_half_of_the_weights_is_zero():
     assert times[2] == times[0]
     together = costs_of(graph(dense, sparse, hardly), chip(), {}).time_s
     assert together.tolist() == times
-
-
-def test_a_dtype_that_the_device_lacks_is_an_error():
-    with pytest.raises(InputError, match="does not compute on float64"):
-        costs_of(graph(gemm(dtype="float64")), chip(), {})
 
 
 def test_equal_seeds_draw_equal_errors_and_without_a_seed_there_are_none():
@@ -89,11 +167,9 @@ FITS = _Known()
 
 def test_float32_products_are_those_of_ordinary_units_single_or_in_a_batch():
     single, batch = gemm(dtype="float32"), Op(kind="gemm", dims=(8, 64, 64, 64), flops=4e6)
-    for op, family in ((single, "linear"), (batch, "bmm")):
-        kernels = KERNELS["gemm"](graph(op), np.array([0]))
-        assert {one.family: one.times[0] for one in kernels if one.times[0]} == {family: 1.0}
-    (tiles,) = KERNELS["gemm"](graph(gemm()), np.array([0]))
-    assert tiles.family == "gemm"
+    assert families(single) == [(1, "linear")]
+    assert families(batch) == [(1, "bmm")]
+    assert families(gemm()) == [(1, "gemm")]
 
 
 @pytest.mark.parametrize("kind", ["softmax", "normalization"])
@@ -120,3 +196,28 @@ def test_what_moves_nothing_runs_no_kernel():
     empty = Op(kind="copy", name="empty", dims=(0,))
     fill = Op(kind="copy", name="fill_", dims=(1,), bytes_written=4.0)
     assert (costs_of(graph(empty, fill), chip(), {}).time_s > 0).tolist() == [False, True]
+
+
+LACKED = "float64"
+
+
+@pytest.mark.parametrize("op", [
+    gemm(dtype=LACKED), attention(LACKED), convolution(dtype=LACKED),
+    convolution(window=1, dtype=LACKED), Op(kind="rnn", dims=(10, 4, 32, 16, 4), dtype=LACKED),
+    Op(kind="encoder_layer", dims=(2, 128, 768, 12, 3072), dtype=LACKED),
+], ids=lambda op: op.kind)  # fmt: skip
+def test_a_dtype_that_the_device_lacks_is_an_error(op):
+    with pytest.raises(InputError, match="does not compute on float64"):
+        costs_of(graph(op), chip(), {})
+
+
+def test_tfloat32_is_for_matrix_units_and_where_these_lack_it_is_float32():
+    ordinary = gemm(m=4096, n=4096, k=4096, dtype="float32")
+    short = replace(ordinary, dtype="tfloat32")
+    ampere = chip(peaks={**chip().peaks, "tfloat32": 50e12})
+
+    def time_s(op, on):
+        return costs_of(graph(op), on, {}).time_s[0]
+
+    assert time_s(short, chip()) == time_s(ordinary, chip())
+    assert time_s(short, ampere) < 0.5 * time_s(ordinary, ampere)
