@@ -52,8 +52,6 @@ class FamilyFit:
         unknown
     data : what it was fitted on
     device : that was measured; for another one it is borrowed
-    borrowed_spread : standard deviation of the logarithm that borrowing adds, the same for all
-        kernels; in `error_ratio` already
     """
 
     numbers: Mapping[str, float]
@@ -62,25 +60,20 @@ class FamilyFit:
     error_ratio: tuple[float, float] | None = None
     data: str = ""
     device: str = ""
-    borrowed_spread: float = 0.0
 
     @property
-    def own_spread(self) -> float | None:
-        """Return the standard deviation of the logarithm on the device that was measured.
-
-        It is None where no error is known.
-        """
+    def spread(self) -> float | None:
+        """Return the standard deviation of the logarithm of a kernel's time; None: unknown."""
         if self.error_ratio is None:
             return None
         low, high = self.error_ratio
-        return math.log(high / low) / (2 * NINETY_PERCENT) - self.borrowed_spread
+        return math.log(high / low) / (2 * NINETY_PERCENT)
 
     def widened(self, spread: float) -> FamilyFit:
         """Return what another device takes over: its errors have so much more spread."""
         low, high = self.error_ratio or (1.0, 1.0)
         wider = math.exp(NINETY_PERCENT * spread)
-        return replace(self, error_ratio=(low / wider, high * wider),
-                       borrowed_spread=self.borrowed_spread + spread)  # fmt: skip
+        return replace(self, error_ratio=(low / wider, high * wider))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -109,8 +109,10 @@ class Gpu:
     def sources(self) -> tuple[Source, ...]:
         """Return where the numbers come from, each once."""
         fits = (
-            Source(f"{fit.data} ({family}, {dtype})", kind="calibrated", note=_borrowed(fit, self))
-            for (family, dtype), fit in self.fits.used.items()
+            Source(
+                f"{fit.data} ({', '.join(key)})", kind="calibrated", note=_borrowed(fit, key, self)
+            )
+            for key, fit in self.fits.used.items()
         )
         fields = self.spec.sources.values()
         power = (*power_of(self.spec).sources, *sustained_sources(self.spec))
@@ -297,8 +299,8 @@ def _again(spec: Spec, chip: Chip, fits: Fits, seed: int | None, quicker: float)
     return Gpu(spec=spec, chip=chip, fits=fits, seed=seed, quicker=quicker)
 
 
-def _borrowed(fit: FamilyFit, gpu: Gpu) -> str:
+def _borrowed(fit: FamilyFit, key: tuple[str, str], gpu: Gpu) -> str:
     if fit.device == gpu.name:
         return ""
-    judged = "; no measured run judges this maker's devices" if gpu.fits.foreign(fit) else ""
+    judged = "; no measured run judges this maker's devices" if gpu.fits.foreign(key) else ""
     return f"taken over from {fit.device}, scaled by the datasheets{judged}"

@@ -85,10 +85,9 @@ class Fits(Mapping[tuple[str, str], FamilyFit]):
         """Return the fits that were asked for so far."""
         return dict(self._used)
 
-    def foreign(self, fit: FamilyFit) -> bool:
-        """Say whether a fit is taken over from a device of another maker."""
-        borrowed = fit.borrowed_spread > 0
-        return borrowed and spread_key(self.origin, self._spec(fit.device)) == FOREIGN
+    def foreign(self, key: tuple[str, str]) -> bool:
+        """Say whether the fit that is used is taken over from a device of another maker."""
+        return key not in self._own and self._nearest[key][1] == FOREIGN
 
     def _found(self, key: tuple[str, str]) -> FamilyFit:
         if key in self._own:

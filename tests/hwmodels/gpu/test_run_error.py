@@ -39,24 +39,21 @@ def width(name, *ops):
     return math.log(high / low) / 2
 
 
-def test_errors_of_a_devices_own_fit_average_out_over_different_kernels():
+def test_kernels_of_one_family_are_wrong_alike():
     assert spread(("gemm", FIT, [1.0])) == pytest.approx(SIGMA)
-    assert spread(("gemm", FIT, [2.0, 2.0])) == pytest.approx(SIGMA)
-    assert spread(("gemm", FIT, [3.0, 4.0])) == pytest.approx(SIGMA * 5 / 7)
+    assert spread(("gemm", FIT, [3.0, 4.0])) == pytest.approx(SIGMA)
+    assert spread(("gemm", FIT, [3.0]), ("gemm", FIT, [4.0])) == pytest.approx(SIGMA)
 
 
-def test_what_borrowing_adds_is_the_same_for_all_kernels_of_a_family():
-    borrowed = FIT.widened(0.2)
-    assert borrowed.own_spread == pytest.approx(SIGMA)
-    assert spread(("gemm", borrowed, [3.0, 4.0])) == pytest.approx(math.hypot(SIGMA * 5 / 7, 0.2))
-    assert spread(("gemm", borrowed, [1.0]), ("softmax", borrowed, [1.0])) == pytest.approx(
-        math.hypot(SIGMA, 0.2) / math.sqrt(2)
-    )
-
-
-def test_families_count_by_their_share_of_the_time():
+def test_families_count_by_their_share_of_the_time_and_cancel_in_part():
     exact = FamilyFit(numbers={}, error_ratio=(1.0, 1.0))
     assert spread(("gemm", FIT, [1.0]), ("softmax", exact, [3.0])) == pytest.approx(SIGMA / 4)
+    alike = spread(("gemm", FIT, [1.0]), ("softmax", FIT, [1.0]))
+    assert alike == pytest.approx(SIGMA / math.sqrt(2))
+
+
+def test_what_borrowing_adds_counts_by_its_share_of_the_time():
+    assert spread(("gemm", FIT.widened(0.2), [1.0])) == pytest.approx(SIGMA + 0.2)
 
 
 def test_launches_that_the_device_waits_for_are_known_to_their_own_spread():
@@ -87,7 +84,7 @@ def test_devices_of_makers_that_no_run_judges_say_so_and_have_a_wide_interval(na
     device = gpu(name)
     graph = Graph.of([product()])
     low, high = device.error_ratio(graph) or (1, 1)
-    assert high / low > 2.5
+    assert high / low > 2
     notes = [source.note for source in device.sources if source.kind == "calibrated"]
     assert any("no measured run judges this maker's devices" in note for note in notes)
 

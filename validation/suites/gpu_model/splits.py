@@ -57,7 +57,7 @@ def network_of(case: Case) -> str:
 
 
 def fit(cases: Sequence[Case]) -> Calibration:
-    """Return the numbers of all GPUs, their spread, the cases they were fitted on, and remarks.
+    """Return the numbers of all GPUs, the spreads, the cases they were fitted on, and remarks.
 
     Raises
     ------
@@ -72,7 +72,10 @@ def fit(cases: Sequence[Case]) -> Calibration:
         "case_ids": sorted(case.case_id for case in chosen),
         "remarks": list(remarks(cases, ratios)),
         "scale": scales(chosen, own),
-        "spread": _spread(np.array(list(without_network(chosen, own).values()))),
+        "spread": {
+            "known_gpu": _spread(np.array(list(without_network(chosen, own).values()))),
+            "new_gpu": _spread(np.array(list(own.values()))),
+        },
     }
 
 
