@@ -32,7 +32,7 @@ def refit(suite: str, cases: Path | None = None, out: Path | None = None) -> Pat
     suite : its name
     cases : a case file; None: the packaged cases
     out : the calibration file; None: the packaged one. Fits of kernels ("fits") go to files of
-        their own: the packaged ones, or below the folder of this file
+        their own: the packaged ones (in "fits_folder"), or below the folder of this file
 
     Raises
     ------
@@ -46,8 +46,9 @@ def refit(suite: str, cases: Path | None = None, out: Path | None = None) -> Pat
     chosen = found.cases() if cases is None else read_cases(cases, suite)
     tables = dict(found.fit(chosen))
     fits: Mapping[SetKey, FamilyFit] = tables.pop("fits", {})
+    packaged: Path = tables.pop("fits_folder", PACKAGED)
     for key, fit in fits.items():
-        write_family_fit(fits_file(key, PACKAGED if out is None else path.parent), fit)
+        write_family_fit(fits_file(key, packaged if out is None else path.parent), fit)
     write_text(path, calibration_text(tables))
     return path
 

@@ -1,0 +1,173 @@
+"""Find what is known of NCCL on a device: the user's fits, the packaged ones, or a relative's.
+
+Fits lie in `nccl/DEVICE/KIND.DTYPE.toml` below the user's folder and in `catalog/calibrated`.
+A device that was not measured takes over those of its nearest relative: one that is linked alike
+(by its own links or over the host), then as for kernels. Numbers that mean a share of the wire or
+a latency stand for its own wire; a relative linked otherwise lends them as far as NCCL's own
+figures say how the two ways differ.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hwmodels.device_file import FindSpec, read_family_fit
+from hwmodels.gpu.fits import SetKey, distance, fits_file
+from hwmodels.home import home
+from hwmodels.network.nccl import family, fit_key, parts_of
+from hwmodels.network.nccl_plan import PROTOCOLS, Wires, tuning, wires_of
+from hwmodels.spec import FamilyFit, Spec
+from simulator.errors import InputError
+from simulator.ops import FloatArray
+
+PACKAGED = Path(__file__).parent.parent / "catalog" / "calibrated" / "nccl"
+SPREADS = PACKAGED / "spreads.toml"
+
+
+def own_folder() -> Path:
+    """Return where the user's fits of NCCL lie."""
+    return home() / "nccl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Nccl:
+    """Be NCCL between equal devices of one node.
+
+    Parameters
+    ----------
+    spec : of the devices
+    find : gives the spec of a device by its name
+    folders : of fits, the first that has one counts
+
+    >>> from hwmodels.devices import find_spec
+    >>> nccl = Nccl(spec=find_spec("nvidia-h100-sxm-80gb"), find=find_spec)
+    >>> fixed_s, bulk_s = nccl.parts_s("all_reduce", np.array([2.0**30]), 8)
+    >>> bool(fixed_s[0] < 1e-4), bool(3e-3 < bulk_s[0] < 5e-3)
+    (True, True)
+    """
+
+    spec: Spec
+    find: FindSpec
+    folders: tuple[Path, ...] = ()
+
+    def parts_s(
+        self, kind: str, nbytes: FloatArray, ranks: int, dtype: str = "float32"
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return what collectives take regardless of bandwidth, and moving data (n,), seconds.
+
+        Parameters
+        ----------
+        kind : of all collectives, or "send_recv"
+        nbytes : each as NCCL's tests count it (n,): all_gather what a rank holds at the end,
+            reduce_scatter and all_to_all what it holds at the beginning
+        ranks : in the group, all in one node
+        dtype : of what is reduced
+
+        Raises
+        ------
+        InputError : an unknown kind, a group of less than 2, negative bytes
+        """
+        sizes = np.asarray(nbytes, float)
+        if ranks < 2:
+            raise InputError(f"{kind} needs a group of at least 2 ranks; got {ranks}")
+        if not (np.isfinite(sizes) & (sizes >= 0)).all():
+            raise InputError(f"{kind} of {sizes.min():g} bytes; bytes must be finite, at least 0")
+        parts = parts_of(kind, dtype, wires_of(self.spec), self.fit(kind, dtype), sizes,
+                         np.full(len(sizes), float(ranks)))  # fmt: skip
+        return parts.overhead_s, parts.memory_s
+
+    def fit(self, kind: str, dtype: str = "float32") -> FamilyFit:
+        """Return the numbers that time a kind of collective; the interval of a relative's is wider.
+
+        Raises
+        ------
+        InputError : NCCL has no such collective
+        """
+        key = SetKey(self.spec.name, *fit_key(kind, dtype))
+        folders = self.folders or (own_folder(), PACKAGED)
+        for folder in folders:
+            if fits_file(key, folder).is_file():
+                return read_family_fit(fits_file(key, folder))
+        stored = {one.device: one for folder in reversed(folders) for one in _stored(folder)
+                  if one[1:] == key[1:]}  # fmt: skip
+        near = nearest(self.spec, (self.find(name) for name in stored))
+        if near is None:
+            start = family(key.family, wires_of(self.spec)).start
+            return FamilyFit(numbers=start, data="assumed", device="")
+        path = next(file for folder in folders
+                    if (file := fits_file(stored[near.name], folder)).is_file())  # fmt: skip
+        return lent(read_family_fit(path), near, self.spec)
+
+
+@functools.cache
+def _stored(folder: Path) -> tuple[SetKey, ...]:
+    """Return what fits a folder has; reads no file."""
+    return tuple(SetKey(path.parent.name, *path.stem.rpartition(".")[::2])
+                 for path in sorted(folder.glob("*/*.toml")))  # fmt: skip
+
+
+def nearest(spec: Spec, others: Iterable[Spec]) -> Spec | None:
+    """Return the device whose numbers another one takes over; None where there is none."""
+    own = wires_of(spec).own_links
+
+    def far(other: Spec) -> tuple[float, ...]:
+        return (float(wires_of(other).own_links != own), *distance(spec, other))
+
+    return min(others, key=far, default=None)
+
+
+def lent(fit: FamilyFit, near: Spec, spec: Spec) -> FamilyFit:
+    """Return the fit of a relative as another device takes it over, its interval wider.
+
+    Latencies are those of code on the device: on another architecture they go with its clock.
+    """
+    spreads = _spreads()
+    if near.architecture == spec.architecture:
+        return fit.widened(spreads["sibling"])
+    slower = _clock_hz(near) / _clock_hz(spec)
+    numbers = {name: value * (slower if name.endswith("_s") else 1.0)
+               for name, value in fit.numbers.items()}  # fmt: skip
+    fit = replace(fit, numbers=numbers)
+    here, there = wires_of(spec), wires_of(near)
+    if here.own_links == there.own_links:
+        return fit.widened(spreads["borrowed"])
+    return converted(fit, there, here).widened(spreads["relinked"])
+
+
+def _clock_hz(spec: Spec) -> float:
+    return spec.number("clock.boost_hz") or spec.known("clock.peak_hz")
+
+
+@functools.cache
+def _spreads() -> dict[str, float]:
+    tables = tomllib.loads(SPREADS.read_text(encoding="utf-8"))
+    return {name: float(value) for name, value in tables["spread"].items()}
+
+
+def converted(fit: FamilyFit, there: Wires, here: Wires) -> FamilyFit:
+    """Return the fit of a device that is linked otherwise, moved as NCCL's own figures say.
+
+    Steps get longer as its latencies of PCIe and NVLink differ, shares of the wire as its own do,
+    and groups share the way over the host. The correction belongs to the other wire.
+    """
+    link, other = ("nvlink", "pcie") if here.own_links else ("pcie", "nvlink")
+    figures = tuning()
+    share = figures["wire_share"][link] / figures["wire_share"][other]
+    ratios = np.divide(figures["step_us"][link]["ring"], figures["step_us"][other]["ring"])
+    steps = dict(zip(PROTOCOLS, ratios.tolist(), strict=True))
+    power = 1e-3 if here.own_links else figures["wire_share"]["pcie_group_power"]
+    numbers = dict(fit.numbers)
+    for name in numbers:
+        if name.endswith("_share"):
+            numbers[name] *= share
+        elif name.endswith("_step_s"):
+            numbers[name] *= steps[name.partition("_")[0]]
+        elif name.endswith("group_power"):
+            numbers[name] = power
+    return replace(fit, numbers=numbers, correction=())
