@@ -147,6 +147,7 @@ def test_nothing_that_is_left_out_was_fitted():
 def test_errors_stay_below_what_is_aimed_at_and_intervals_hold_what_they_say():
     report = compare(SUITE, CASES, CALIBRATION, "held_out").report()["splits"]["held_out"]
     assert report["groups"]["products"]["mape_pct"] <= 12
+    assert report["groups"]["convolutions"]["mape_pct"] <= 20
     assert report["groups"]["streaming ops"]["mape_pct"] <= 8
     assert 85 <= report["coverage_90_pct"] <= 95
     for group in ("products", "convolutions", "streaming ops"):
