@@ -121,8 +121,8 @@ def convert_rows(
         raise InputError(f"suite {suite}: the table lacks the columns {', '.join(missing)}")
     reasons: Counter[str] = Counter()
     cases: list[Case] = []
-    for number, row in enumerate(rows, start=2):
-        found = read(row, f"row {number}")
+    for line, row in enumerate(rows, start=2):
+        found = read(row, f"row {line}")
         if isinstance(found, str):
             reasons[found] += 1
         else:

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from simulator.errors import FileError, InputError
 from validation.cases import (
     Case,
+    convert_rows,
     join_repeats,
+    number,
     read_cases,
     read_table,
     scenario_of,
@@ -162,3 +164,16 @@ def test_sizes_and_flags_of_a_scenario_are_whole_numbers_and_truth_again():
     one = case(on="this-machine", plan="threads",
                **{"workload.batch": 8.0, "workload.training": "true"})  # fmt: skip
     assert [type(value) for value in scenario_of(one).parameters.values()] == [int, bool]
+
+
+@pytest.mark.parametrize("lost", ["gpu", "time_us"])
+def test_a_table_to_convert_must_have_every_column(lost):
+    row = {name: "1" for name in ("gpu", "time_us") if name != lost}
+    with pytest.raises(InputError, match=f"suite tiny: the table lacks the columns {lost}$"):
+        convert_rows("tiny", [row], ("gpu", "time_us"), lambda row, where: "out")
+
+
+@pytest.mark.parametrize("text", ["", "fast", "0", "-1", "nan", "inf"])
+def test_a_cell_that_is_no_number_above_0_is_named(text):
+    with pytest.raises(InputError, match="row 2, column time_us: expected a number above 0, got"):
+        number({"time_us": text}, "time_us", "row 2")

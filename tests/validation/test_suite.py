@@ -1,12 +1,13 @@
 """What every suite keeps to: names and folders, cases and what was fitted on them."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from simulator.errors import FileError, UnknownNameError
+from simulator.errors import FileError, InputError, UnknownNameError
 from validation.cases import Case
-from validation.suite import FOLDER, Suite, find_suite, list_suites, read_calibration
+from validation.suite import FOLDER, Skip, Suite, find_suite, list_suites, read_calibration
 
 CASE = Case(suite="tiny", group="mine", settings={}, metric="time_s", measured=1.0, unit="s",
             source="", licence="")  # fmt: skip
@@ -48,6 +49,28 @@ def test_every_suite_leaves_cases_that_nothing_was_fitted_on(name):
 def test_every_suite_says_for_each_case_in_which_groups_it_is_judged(name):
     suite = find_suite(name)
     assert all(suite.groups(case) for case in suite.cases()[:100])
+
+
+@EVERY
+def test_every_suite_names_the_columns_that_a_table_of_something_else_lacks(name):
+    suite = find_suite(name)
+    if suite.convert is not None:
+        with pytest.raises(InputError, match=f"suite {name}: the table (lacks|must have).* column"):
+            suite.convert([{"nonsense": "1"}])
+
+
+@EVERY
+def test_every_suite_answers_each_case_in_its_place_or_says_why_not(name):
+    suite = find_suite(name)
+    cases = suite.cases()[:: max(len(suite.cases()) // 3, 1)][:3]
+    if cases:
+        nowhere = replace(cases[0], settings={**cases[0].settings, "on": "nowhere"})
+        first, odd, *others = suite.predict([cases[0], nowhere, *cases[1:]], suite.calibration())
+        assert isinstance(odd, Skip)
+        assert odd.reason
+        for answer in (first, *others):
+            assert answer.reason if isinstance(answer, Skip) else answer.value > 0
+        assert len(others) == len(cases) - 1
 
 
 def test_a_suite_that_says_nothing_of_groups_takes_the_one_of_the_case_file():
