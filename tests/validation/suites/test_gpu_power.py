@@ -158,7 +158,7 @@ def test_a_missing_column_of_kernels_is_named(column):
 
 
 def test_a_card_is_the_one_that_its_limit_tells():
-    assert spec_of("V100").name == "nvidia-v100-pcie-16gb"
+    assert spec_of("V100").name == "nvidia-v100-pcie-32gb"
     assert spec_of("P100").name == "nvidia-p100-pcie-16gb"
     assert spec_of("A40").name == "nvidia-a40"
 
