@@ -124,6 +124,16 @@ def product(dtype):
                         bytes_read=8 * size**2, bytes_written=4 * size**2)])  # fmt: skip
 
 
+@pytest.mark.parametrize("name", GPUS)
+def test_every_accelerator_draws_from_ready_to_all_it_can(name):
+    device = gpu(name)
+    used_j, time_s = joules(device, STEP)
+    ready_w, most_w = power_of(device.spec).ready_w, device.power_w()
+    assert ready_w is not None
+    assert most_w is not None
+    assert ready_w * time_s <= used_j <= most_w * time_s * (1 + 1e-9)
+
+
 def test_a_device_that_waits_for_its_host_draws_little_more_than_a_ready_one():
     device = gpu("nvidia-a100-sxm-80gb")
     ready_w = power_of(device.spec).ready_w
