@@ -130,6 +130,8 @@ def _notes(run: Run) -> list[str]:
         notes.append("no interval: this device was not calibrated, so its error is not known")
     if calibration:
         notes.append(f"calibrated on: {calibration}")
+    beware = (s.note for s in run.sources if s.kind == "calibrated" and s.note)
+    notes += [f"note: {note}" for note in dict.fromkeys(beware)]
     return [*notes, *dict.fromkeys(str(s) for s in run.sources if s.kind != "calibrated")]
 
 

@@ -98,6 +98,14 @@ def test_each_plot_has_help_with_an_example(fine):
         assert f"scalemodel plot {kind}" in fine("plot", kind, "--help")
 
 
+def test_a_prediction_notes_whose_kernels_it_borrows_and_that_no_run_judges_it(fine):
+    known, foreign = (fine("predict", "mlp", "--on", name) for name in (
+        "nvidia-p100-sxm2-16gb", "google-tpu-v5e"))  # fmt: skip
+    assert "note: taken over from nvidia-p100-pcie-16gb, scaled by the datasheets" in known
+    assert "no measured run judges this maker's devices" not in known
+    assert "no measured run judges this maker's devices" in foreign
+
+
 def test_a_mistyped_command_is_bad_input_with_the_nearest_name(refused):
     assert "Did you mean 'predict'" in refused(1, "predcit")
 
