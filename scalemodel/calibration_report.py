@@ -12,6 +12,7 @@ from simulator.version import VERSION
 
 if TYPE_CHECKING:
     from validation.calibrate_gpu import Errors, GpuReport, SetReport, Told
+    from validation.calibrate_nccl import NcclReport
 
 ERRORS = ("mape_pct", "median_ape_pct")
 WAYS = ("datasheet", "before", "after")
@@ -124,3 +125,32 @@ def _set(one: SetReport) -> dict[str, Any]:
         "correction": len(one.fit.correction),
         "numbers": [{"unit": unit_of(told.name), **asdict(told)} for told in one.numbers],
     }
+
+
+def nccl_table(report: NcclReport) -> Table:
+    """Return the errors of each kind of collective before and after, and where its fit is."""
+    columns = ["collective", "dtype", "ranks", "timings", "mape_pct before", "mape_pct after",
+               "file"]  # fmt: skip
+    rows = [[one.kind, one.dtype, ", ".join(map(str, one.ranks)), one.timings, one.before_pct,
+             one.after_pct, str(one.path)] for one in report.sets]  # fmt: skip
+    return Table(columns, rows, f"{report.device}: collectives of NCCL, calibrated by a log")
+
+
+def nccl_documents(report: NcclReport) -> list[dict[str, Any]]:
+    """Return what a calibration of NCCL gave as JSON has it, an object a kind and dtype."""
+    return [
+        {
+            "name": f"{report.device} {one.kind} {one.dtype}",
+            "kind": "calibration",
+            "device": report.device,
+            "collective": one.kind,
+            "dtype": one.dtype,
+            "ranks": list(one.ranks),
+            "timings": one.timings,
+            "errors": {"before": one.before_pct, "after": one.after_pct},
+            "error_ratio": one.fit.error_ratio,
+            "file": str(one.path),
+            "version": VERSION,
+        }
+        for one in report.sets
+    ]

@@ -21,6 +21,7 @@ EXAMPLES = """
   scalemodel calibrate --quick
   scalemodel calibrate --from timings.csv --like aws-graviton3     (timed elsewhere)
   scalemodel calibrate --from gemms.csv --like nvidia-a100-sxm-80gb --name my-a100
+  scalemodel calibrate --from all_reduce.log          (what nccl-tests print of one node)
 """
 
 
@@ -39,7 +40,7 @@ def calibrate(
             "--from",
             metavar="TIMINGS.csv",
             help="timings taken elsewhere: op, dtype, its sizes, time_s; or a table of GPU kernels "
-            "that a suite converts",
+            "that a suite converts; or a log of nccl-tests",
         ),
     ] = None,
     like: Annotated[
@@ -67,7 +68,11 @@ def calibrate(
 
 def _from_table(timings: Path, like: str | None, name: str | None, output: Output) -> None:
     from validation.gpu_table import device_of
+    from validation.nccl_log import is_nccl_log
 
+    if is_nccl_log(timings):
+        _from_nccl_log(timings, like, name, output)
+        return
     gpu = device_of(timings, like)
     if gpu is None:
         _emit_path(run_calibration(False, timings, like, name), output)
@@ -77,6 +82,18 @@ def _from_table(timings: Path, like: str | None, name: str | None, output: Outpu
     report = calibrate_gpu(timings, gpu, name, say)
     say(f"the calibrated device is in {report.path}")
     _emit_gpu(report, output)
+
+
+def _from_nccl_log(log: Path, like: str | None, name: str | None, output: Output) -> None:
+    """Fit the collectives of a GPU to a log of nccl-tests."""
+    from scalemodel.calibration_report import nccl_documents, nccl_table
+    from validation.calibrate_nccl import calibrate_nccl
+
+    if name is not None:
+        raise InputError("--name makes a device; a log of nccl-tests moves the collectives of the "
+                         "one that it names, or --like does")  # fmt: skip
+    report = calibrate_nccl(log, like, say)
+    emit(output, nccl_table(report), nccl_documents(report))
 
 
 def _this_machine(quick: bool, name: str | None, output: Output) -> None:
