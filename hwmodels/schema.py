@@ -308,6 +308,8 @@ _GPU_FIELDS = (
           doc="the same where it was measured on devices of another maker only, or on none"),
     Field(key="model.launch_spread", low=0, high=5,
           doc="spread of the time of the host to launch a kernel"),
+    Field(key="model.sms", low=1, high=1e5,
+          doc="multiprocessors that cores of another kind are taken for, each as one of an A100"),
     Field(key="model.run_share", low=0, high=1,
           doc="share of the spread of its kernels that is left in the time of a whole model"),
     Field(key="model.run_spread", low=0, high=5,

@@ -27,7 +27,7 @@ class Chip:
     Parameters
     ----------
     name : of the device
-    sms : multiprocessors
+    sms : multiprocessors, or as many as other cores are taken for
     clock_hz : at which the peaks of matrix units hold, hertz
     vector_clock_hz : at which those of ordinary units hold, hertz
     bandwidth_bytes_per_s : of the memory
@@ -104,7 +104,7 @@ def chip_of(spec: Spec) -> Chip:
     dies = dies_of(spec)
     return Chip(
         name=spec.name,
-        sms=int(spec.known("sms") / dies),
+        sms=int((spec.number("model.sms") or spec.known("sms")) / dies),
         clock_hz=spec.number("clock.peak_hz") or spec.known("clock.boost_hz"),
         vector_clock_hz=spec.known("clock.boost_hz"),
         bandwidth_bytes_per_s=spec.known("memory.bandwidth_bytes_per_s") / dies,

@@ -6,7 +6,8 @@ import pytest
 from hwmodels.devices import find_device, find_spec
 from hwmodels.gpu.chip import chip_of
 from simulator.errors import InputError
-from tests.hwmodels.gpu.chips import chip
+from simulator.ops import Graph, Op
+from tests.hwmodels.gpu.chips import chip, gpu
 
 
 def test_matrix_units_go_before_ordinary_ones():
@@ -67,3 +68,16 @@ def test_kernels_run_at_the_clock_at_which_the_peak_of_their_units_holds():
     assert h100.computing_on("float32").clock_hz == 1.98e9
     per_cycle = h100.vector_flop_per_s / h100.computing_on("float32").clock_hz / h100.sms
     assert per_cycle == pytest.approx(128 * 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", [
+    "google-tpu-v3", "google-tpu-v4", "google-tpu-v5e", "google-tpu-v5p", "google-tpu-v6e",
+    "intel-gaudi2", "intel-gaudi3",
+])  # fmt: skip
+def test_few_large_cores_come_as_near_their_peak_as_many_small_ones(name):
+    device, size = gpu(name), 8192
+    per_cycle = device.chip.peak_flop_per_s("bfloat16") / device.chip.clock_hz
+    assert device.chip.sms == pytest.approx(per_cycle / 2048, rel=0.01)
+    product = Op(kind="gemm", dims=(1, size, size, size), dtype="bfloat16", flops=2.0 * size**3)
+    least_s = product.flops / device.chip.peak_flop_per_s("bfloat16")
+    assert least_s < device.times_s(Graph.of([product]))[0] < 3 * least_s
