@@ -1,12 +1,29 @@
-"""Write files whole or not at all."""
+"""Read files of TOML; write files whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from simulator.errors import FileError
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Return what a TOML file says.
+
+    Raises
+    ------
+    FileError : the file cannot be read, or is no TOML
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise FileError(path, error.strerror or str(error)) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FileError(path, f"expected a TOML file: {error}") from None
 
 
 def write_text(path: Path, text: str) -> None:

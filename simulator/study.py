@@ -20,7 +20,6 @@ A *study* is what such a file says. All of it is data: nothing is evaluated or i
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import Any
 
 from simulator.bounds import Bound, parse_bound
 from simulator.errors import FileError, InputError, UnknownNameError
+from simulator.files import read_toml
 from simulator.scenario import FIELDS, Grid, Scenario, T, Value, checked_grid
 
 KEYS: tuple[str, ...] = (*FIELDS, "set", "grid", "assert", "minimize", "job")
@@ -105,7 +105,7 @@ def read_study(path: str | Path) -> Study:
     FileError : the file cannot be read, is no TOML, or holds a key or value that has no meaning;
         the message names the key
     """
-    document = _document(path)
+    document = read_toml(path)
     for key in document:
         if key not in KEYS:
             raise FileError(path, str(UnknownNameError("key", key, KEYS)))
@@ -125,15 +125,6 @@ def read_study(path: str | Path) -> Study:
     study: Study = _at(path, "[grid]", lambda: Study(
         values=values, grid=axes, bounds=bounds, minimize=minimize))  # fmt: skip
     return study
-
-
-def _document(path: str | Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise FileError(path, error.strerror or str(error)) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FileError(path, f"expected a TOML file: {error}") from None
 
 
 def _at(path: str | Path, key: str, read: Callable[[], Any]) -> Any:

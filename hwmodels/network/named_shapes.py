@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from hwmodels.network.composed_shapes import edge_cloud, nodes, rail_optimised
@@ -11,7 +12,8 @@ from hwmodels.network.graph_shapes import graph
 from hwmodels.network.shapes import fat_tree, leaf_spine, ring, star, tapered_fat_tree, torus
 from hwmodels.network.topology import Topology
 from hwmodels.network.wires import Wire, wire_of
-from simulator.errors import InputError, UnknownNameError
+from simulator.errors import FileError, InputError, UnknownNameError
+from simulator.files import read_toml
 
 SHAPES: Mapping[str, Callable[..., Topology]] = {
     make.__name__: make
@@ -54,7 +56,9 @@ def topology(shape: str, parameters: Mapping[str, Any]) -> Topology:
             raise UnknownNameError(f"parameter of {shape}", name, [*own, *ROUTING])
     missing = [n for n, p in own.items() if p.default is p.empty and n not in given]
     if missing:
-        raise InputError(f"{shape}: needs {', '.join(missing)}")
+        wires = [f"{name}.bandwidth_bytes_per_s" if _is_wire(hints[name]) else name
+                 for name in missing]  # fmt: skip
+        raise InputError(f"{shape}: needs {', '.join(wires)}")
     values = {
         name: _value(f"{shape}: {name}", value, hints[name])
         for name, value in given.items() if name in own
@@ -62,6 +66,34 @@ def topology(shape: str, parameters: Mapping[str, Any]) -> Topology:
     routing = {name: given[name] for name in ROUTING if name in given}
     found = made(**values)
     return found.with_ecmp(**{"ecmp": found.ecmp, **routing}) if routing else found
+
+
+def read_topology(path: Path, changed: Mapping[str, Any] | None = None) -> Topology:
+    """Return the network that a TOML file describes by its `shape` and parameters.
+
+    Parameters
+    ----------
+    path : of the file
+    changed : parameters that go over those of the file
+
+    Raises
+    ------
+    FileError : the file cannot be read, or a parameter of it makes no sense
+    """
+    try:
+        return _inner({**read_toml(path), **(changed or {})})
+    except FileError:
+        raise
+    except InputError as error:
+        raise FileError(path, str(error)) from None
+
+
+def _inner(table: Mapping[str, Any], where: str = "") -> Topology:
+    """Return the network of a table with its shape and parameters."""
+    if "shape" not in table:
+        known = ", ".join(SHAPES)
+        raise InputError(f"{where}needs the shape of a network; known: {known}")
+    return topology(table["shape"], {n: v for n, v in table.items() if n != "shape"})
 
 
 def _nested(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,16 +122,16 @@ def _value(where: str, value: Any, hint: Any) -> Any:
     """Return a parameter as its function takes it: tables become wires and networks."""
     if hint is Topology and not isinstance(value, Topology):
         table = _table(where, value, "shape and parameters of a network")
-        if "shape" not in table:
-            raise InputError(
-                f"{where}: needs the shape of that network; known: {', '.join(SHAPES)}"
-            )
-        return topology(table["shape"], {n: v for n, v in table.items() if n != "shape"})
-    if Wire in (hint, *get_args(hint)) and not isinstance(value, Wire):
+        return _inner(table, f"{where}: ")
+    if _is_wire(hint) and not isinstance(value, Wire):
         if isinstance(value, list | tuple):
             return [_value(where, one, Wire) for one in value]
         return wire_of(_table(where, value, "bandwidth_bytes_per_s and latency_s"), where)
     return value
+
+
+def _is_wire(hint: Any) -> bool:
+    return Wire in (hint, *get_args(hint))
 
 
 def _table(where: str, value: Any, of: str) -> Mapping[str, Any]:

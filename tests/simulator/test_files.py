@@ -7,7 +7,7 @@ import os
 import pytest
 
 from simulator.errors import FileError
-from simulator.files import check_can_write, write_text
+from simulator.files import check_can_write, read_toml, write_text
 
 
 def test_a_file_is_written_into_folders_that_are_made_and_nothing_else_is_left(tmp_path):
@@ -49,3 +49,12 @@ def test_what_cannot_be_written_is_named_and_nothing_is_left(tmp_path, write, na
 def test_asking_whether_a_file_can_be_written_makes_nothing(tmp_path):
     check_can_write(tmp_path / "a" / "b" / "text")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path):
+    path = tmp_path / "a.toml"
+    with pytest.raises(FileError, match=r"a\.toml: No such file"):
+        read_toml(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(FileError, match=r"a\.toml: expected a TOML file"):
+        read_toml(path)

@@ -8,10 +8,10 @@ import pytest
 
 from hwmodels.network.composed_shapes import edge_cloud, nodes, rail_optimised
 from hwmodels.network.graph_shapes import from_graph, graph
-from hwmodels.network.named_shapes import SHAPES, topology
+from hwmodels.network.named_shapes import SHAPES, read_topology, topology
 from hwmodels.network.shapes import fat_tree, leaf_spine, ring, star, tapered_fat_tree, torus
 from hwmodels.network.wires import MOST_DEVICES, Wire, wire_of
-from simulator.errors import InputError, UnitError, UnknownNameError
+from simulator.errors import FileError, InputError, UnitError, UnknownNameError
 from tests.hwmodels.network.networks import NETWORKS, PCIE, WIRE, nvswitch
 
 RATE = {"bandwidth_bytes_per_s": 1.25e9, "latency_s": 1e-6}
@@ -286,14 +286,14 @@ def test_ecmp_is_a_parameter_of_every_shape():
     [
         ("fattree", {}, "unknown shape of a network 'fattree'; did you mean 'fat_tree'"),
         ("fat_tree", {"kk": 4}, "unknown parameter of fat_tree 'kk'; did you mean 'k'|known:"),
-        ("fat_tree", {}, "fat_tree: needs k, wire"),
+        ("fat_tree", {}, "fat_tree: needs k, wire.bandwidth_bytes_per_s"),
         ("fat_tree", {"k": 4, "wire": 7}, "fat_tree: wire: expected a table with bandwidth_byt"),
         ("fat_tree", {"k": 4, "wire": {"latency_s": 1}}, "wire: needs bandwidth_bytes_per_s"),
         ("star", {"devices": 2, "wire": {**RATE, "speed": 1}}, "parameter of a wire 'speed' in"),
         ("star", {"devices": "two", "wire": RATE}, "devices: expected a whole number"),
         ("star", {"devices": 2, "wire": RATE, "wire.latency_s.x": 1}, "as a value and as a table"),
         ("torus", {"sizes": 4, "wire": RATE}, "torus: expected 2 or 3 sizes, got 4"),
-        ("nodes", {**SMALLEST["nodes"], "fabric": {"devices": 2}}, "fabric: needs the shape"),
+        ("nodes", {**SMALLEST["nodes"], "fabric": {"devices": 2}}, "fabric: needs the shape of"),
         ("nodes", {**SMALLEST["nodes"], "fabric": "star"}, "fabric: expected a table with shape"),
         ("graph", {"devices": ["a"], "cables": [{"between": "ab"}]}, "a cable joins two names"),
         ("graph", {"devices": ["a"], "cables": ["a", "b"]}, "graph: expected a table for each"),
@@ -316,3 +316,26 @@ def test_a_unit_of_another_dimension_is_refused():
 def test_a_cable_may_be_slower_back():
     cable = {"between": ["a", "b"], **RATE, "down_bandwidth_bytes_per_s": 1e6}
     assert rates(graph(["a", "b"], [cable]), "a", "b") == [1.25e9, 1e6]
+
+
+def test_a_file_may_describe_a_network(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('shape = "fat_tree"\nk = 4\nwire.bandwidth_bytes_per_s = "10 Gbit/s"\n')
+    assert read_topology(path).devices == 16
+    assert read_topology(path, {"k": 6}).devices == 54
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("k = 4", "mine.toml: needs the shape of a network; known: star, "),
+        ('shape = "fat_tree"\nk = 4', r"mine.toml: fat_tree: needs wire"),
+        ('shape = "circle"', "mine.toml: unknown shape of a network 'circle'"),
+        ("shape = ", "mine.toml: expected a TOML file"),
+    ],
+)
+def test_a_file_that_describes_no_network_is_named(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(FileError, match=message):
+        read_topology(path)
