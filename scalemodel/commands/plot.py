@@ -12,7 +12,8 @@ from typer import Argument, Option, Typer
 
 from scalemodel.console import say
 from scalemodel.options import Asked, command
-from simulator.errors import FileError
+from simulator.errors import FileError, InputError
+from simulator.scenario import Value, named_once, parse_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,12 +37,13 @@ EXAMPLES = """\b
 Examples:
   scalemodel plot speedup times.csv --law amdahl --law usl
   scalemodel plot roofline resnet50 --on this-machine --threads 2 --out roofline.svg
+  scalemodel plot topology fat_tree --set k=8 --set 'wire.bandwidth_bytes_per_s=400 Gbit/s'
 """
 
 
 def add(app: Typer) -> None:
     """Add the commands."""
-    plots = Typer(help="Draw scaling, rooflines, timelines and accuracy.", epilog=EXAMPLES,
+    plots = Typer(help="Draw scaling, rooflines, timelines, networks, accuracy.", epilog=EXAMPLES,
                   no_args_is_help=True, rich_markup_mode=None)  # fmt: skip
     command(plots, "speedup", speedup, "  scalemodel plot speedup times.csv --law amdahl --law usl")
     command(plots, "efficiency", efficiency, "  scalemodel plot efficiency times.csv --law usl")
@@ -49,6 +51,11 @@ def add(app: Typer) -> None:
     command(plots, "roofline", roofline,
             "  scalemodel plot roofline resnet50 --on this-machine --threads 2")  # fmt: skip
     command(plots, "timeline", timeline, "  scalemodel plot timeline mlp --on this-machine")
+    command(plots, "topology", topology,
+            """
+      scalemodel plot topology fat_tree --set k=8 --set 'wire.bandwidth_bytes_per_s=400 Gbit/s'
+      scalemodel plot topology network.toml --out network.svg
+    """)  # fmt: skip
     command(
         plots,
         "accuracy",
@@ -122,6 +129,34 @@ def timeline(asked: Asked, out: Out = Path("timeline.png"), title: Title = None)
     _save(plot_timeline(op_timeline(run), title or f"{scenario.workload} on {scenario.on}"), out)
 
 
+def topology(
+    shape: Annotated[
+        str,
+        Argument(
+            metavar="SHAPE|FILE.toml",
+            help="star, ring, torus, leaf_spine, fat_tree, tapered_fat_tree, nodes, "
+            "rail_optimised or edge_cloud; or a file with its shape and parameters",
+        ),
+    ],
+    settings: Annotated[
+        list[str],
+        Option("--set", metavar="NAME=VALUE", help="one parameter of the shape; may be repeated"),
+    ] = [],  # noqa: B006
+    out: Out = Path("topology.png"),
+    title: Title = None,
+) -> None:
+    """Draw the devices, switches and cables of a network."""
+    from hwmodels.network import named_shapes
+    from scalemodel.plots.topology import plot_topology
+
+    values = named_once(map(_setting, settings), "--set")
+    if shape.endswith(".toml"):
+        network = named_shapes.read_topology(Path(shape), values)
+    else:
+        network = named_shapes.topology(shape, values)
+    _save(plot_topology(network, title), out)
+
+
 def accuracy(
     report: Annotated[Path, Argument(metavar="REPORT.json", help="as `compare -o json` prints")],
     split: Annotated[Split, Option(help="which cases")] = Split.HELD_OUT,
@@ -134,6 +169,13 @@ def accuracy(
 
     pairs, name, unit = pairs_of(_document(report), split.value, report)
     _save(plot_accuracy(pairs, title or name, unit), out)
+
+
+def _setting(text: str) -> tuple[str, Value]:
+    name, _, value = (part.strip() for part in text.partition("="))
+    if not (name and value):
+        raise InputError(f"--set {text}: expected NAME=VALUE, such as --set k=8")
+    return name, parse_value(name, value)
 
 
 def _titled(title: str | None) -> dict[str, Any]:

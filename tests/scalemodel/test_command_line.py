@@ -93,7 +93,8 @@ def test_each_command_has_help_with_examples(fine, verb):
 def test_each_plot_has_help_with_an_example(fine):
     assert "scalemodel plot" in fine("plot", "--help").partition("Examples:")[2]
     kinds = re.findall(r"^  ([a-z-]+)  +Draw", fine("plot", "--help"), re.MULTILINE)
-    assert {"speedup", "efficiency", "karp-flatt", "roofline", "timeline", "accuracy"} <= {*kinds}
+    drawn = ["speedup", "efficiency", "karp-flatt", "roofline", "timeline", "topology", "accuracy"]
+    assert {*drawn} <= {*kinds}
     for kind in kinds:
         assert f"scalemodel plot {kind}" in fine("plot", kind, "--help")
 
@@ -818,6 +819,18 @@ def test_a_workload_is_drawn(fine, tmp_path, kind):
     out = tmp_path / "picture.svg"
     fine("plot", kind, *MLP, "--threads", 2, "--out", out)
     assert "<svg" in out.read_text(encoding="utf-8")
+
+
+def test_a_network_is_drawn_by_its_shape_or_from_a_file(fine, refused, tmp_path):
+    out, file = tmp_path / "network.png", tmp_path / "network.toml"
+    rate = "wire.bandwidth_bytes_per_s=10 Gbit/s"
+    fine("plot", "topology", "fat_tree", "--set", "k=4", "--set", rate, "--out", out)
+    assert out.read_bytes().startswith(b"\x89PNG")
+    file.write_text('shape = "star"\nwire.bandwidth_bytes_per_s = 1e9\n', encoding="utf-8")
+    fine("plot", "topology", file, "--set", "devices=3", "--out", out)
+    assert "star: needs devices" in refused(1, "plot", "topology", file)
+    assert "did you mean 'fat_tree'" in refused(1, "plot", "topology", "fat-tree")
+    assert "expected NAME=VALUE" in refused(1, "plot", "topology", "star", "--set", "devices")
 
 
 def test_a_comparison_is_drawn(fine, refused, tmp_path):
