@@ -16,9 +16,9 @@ from hwmodels.gpu.chip import chip_of
 from hwmodels.gpu.family import Numbers
 from hwmodels.gpu.fits import SetKey
 from hwmodels.network.nccl import family, fit_key, parts_of
-from hwmodels.network.nccl_fits import Nccl, lent, nearest
+from hwmodels.network.nccl_fits import Nccl, lent, middle, relatives
 from hwmodels.network.nccl_plan import wires_of
-from hwmodels.spec import FamilyFit
+from hwmodels.spec import FamilyFit, Spec
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray
 from validation.cases import Case
@@ -154,16 +154,20 @@ def transfer_remarks(
     sets: Sequence[CollectiveSet], fits: Mapping[SetKey, FamilyFit]
 ) -> Iterable[str]:
     """Say how well each device is predicted as if it had not been measured."""
-    for device in dict.fromkeys(one.key.device for one in sets):
+    devices = dict.fromkeys(key.device for key in fits)
+    for device in devices:
+        spec = spec_of(device)
+        near = relatives(spec, [spec_of(name) for name in devices if name != device])
         mine = [one for one in sets if one.key.device == device and one.key in fits]
-        others = dict.fromkeys(key.device for key in fits if key.device != device)
-        near = nearest(spec_of(device), [spec_of(name) for name in others])
-        if near is None or not mine:
-            continue
-        errors = [
-            100 * np.abs(1 / one.ratios(lent(fits[key], near, spec_of(device))) - 1)
-            for one in mine
-            if (key := SetKey(near.name, *one.key[1:])) in fits
-        ]
-        yield (f"{device}, as if known by its datasheet only (numbers of {near.name}): "
-               f"MAPE {np.concatenate(errors).mean():.1f} %.")  # fmt: skip
+        ratios = [one.ratios(_borrowed(one.key, spec, near, fits)) for one in mine]
+        if near and ratios:
+            errors = 100 * np.abs(1 / np.concatenate(ratios) - 1)
+            names = ", ".join(one.name for one in near)
+            yield (f"{device}, as if known by its datasheet only (numbers of {names}): "
+                   f"MAPE {errors.mean():.1f} %.")  # fmt: skip
+
+
+def _borrowed(
+    key: SetKey, spec: Spec, near: Sequence[Spec], fits: Mapping[SetKey, FamilyFit]
+) -> FamilyFit:
+    return middle([lent(fits[SetKey(one.name, *key[1:])], one, spec) for one in near])

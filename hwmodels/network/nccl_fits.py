@@ -1,17 +1,19 @@
 """Find what is known of NCCL on a device: the user's fits, the packaged ones, or a relative's.
 
 Fits lie in `nccl/DEVICE/KIND.DTYPE.toml` below the user's folder and in `catalog/calibrated`.
-A device that was not measured takes over those of its nearest relative: one that is linked alike
-(by its own links or over the host), then as for kernels. Numbers that mean a share of the wire or
-a latency stand for its own wire; a relative linked otherwise lends them as far as NCCL's own
-figures say how the two ways differ.
+A device that was not measured takes over those of the nearest one of its architecture, else the
+middle of all that are linked alike (by own links, or over the host), else of all: no other
+difference tells which of them it resembles. Shares stand for its own wire, latencies for cycles of
+its own clock; one that is linked otherwise lends them as far as NCCL's own figures say how the two
+ways differ.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -96,13 +98,11 @@ class Nccl:
                 return read_family_fit(fits_file(key, folder))
         stored = {one.device: one for folder in reversed(folders) for one in _stored(folder)
                   if one[1:] == key[1:]}  # fmt: skip
-        near = nearest(self.spec, (self.find(name) for name in stored))
-        if near is None:
+        near = relatives(self.spec, [self.find(name) for name in stored])
+        if not near:
             start = family(key.family, wires_of(self.spec)).start
             return FamilyFit(numbers=start, data="assumed", device="")
-        path = next(file for folder in folders
-                    if (file := fits_file(stored[near.name], folder)).is_file())  # fmt: skip
-        return lent(read_family_fit(path), near, self.spec)
+        return middle([lent(_read(stored[one.name], folders), one, self.spec) for one in near])
 
 
 @functools.cache
@@ -112,14 +112,41 @@ def _stored(folder: Path) -> tuple[SetKey, ...]:
                  for path in sorted(folder.glob("*/*.toml")))  # fmt: skip
 
 
-def nearest(spec: Spec, others: Iterable[Spec]) -> Spec | None:
-    """Return the device whose numbers another one takes over; None where there is none."""
+def _read(key: SetKey, folders: Iterable[Path]) -> FamilyFit:
+    files = (fits_file(key, folder) for folder in folders)
+    return read_family_fit(next(file for file in files if file.is_file()))
+
+
+def relatives(spec: Spec, others: Sequence[Spec]) -> list[Spec]:
+    """Return the devices whose numbers another one takes over."""
     own = wires_of(spec).own_links
+    alike = [one for one in others if wires_of(one).own_links == own]
+    siblings = [one for one in alike if one.architecture == spec.architecture]
+    if siblings:
+        return [min(siblings, key=lambda one: distance(spec, one))]
+    return alike or list(others)
 
-    def far(other: Spec) -> tuple[float, ...]:
-        return (float(wires_of(other).own_links != own), *distance(spec, other))
 
-    return min(others, key=far, default=None)
+def middle(fits: Sequence[FamilyFit]) -> FamilyFit:
+    """Return the middle of fits of one kind: of logarithms of numbers, and of corrections.
+
+    A number that only some have, as only some have a switch that reduces, is the middle of theirs.
+    """
+    if len(fits) == 1:
+        return fits[0]
+    logs: dict[str, list[float]] = {}
+    for fit in fits:
+        for name, value in fit.numbers.items():
+            logs.setdefault(name, []).append(math.log(value))
+    corrections = [fit.correction for fit in fits if fit.correction]
+    ratios = [fit.error_ratio for fit in fits if fit.error_ratio is not None]
+    return FamilyFit(
+        numbers={name: math.exp(float(np.mean(some))) for name, some in logs.items()},
+        correction=tuple(np.mean(corrections, axis=0).tolist()) if corrections else (),
+        error_ratio=(min(ratios)[0], max(high for _, high in ratios)) if ratios else None,
+        data="; ".join(dict.fromkeys(fit.data for fit in fits)),
+        device=", ".join(fit.device for fit in fits),
+    )
 
 
 def lent(fit: FamilyFit, near: Spec, spec: Spec) -> FamilyFit:

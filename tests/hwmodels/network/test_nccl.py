@@ -5,7 +5,7 @@ import pytest
 
 from hwmodels.devices import find_spec
 from hwmodels.network.nccl import KINDS, family, fit_key, parts_of
-from hwmodels.network.nccl_fits import PACKAGED, Nccl, converted, lent, nearest
+from hwmodels.network.nccl_fits import PACKAGED, Nccl, converted, lent, middle, relatives
 from hwmodels.network.nccl_plan import wires_of
 from hwmodels.spec import FamilyFit
 from simulator.errors import InputError
@@ -90,10 +90,31 @@ def test_no_bytes_cost_the_latency():
     assert 0 < time_s("h100_sxm", "all_reduce", 0.0, 8)[0] < 1e-4
 
 
-@pytest.mark.parametrize(("device", "expected"), [("h200_sxm", 0), ("h100_pcie", 1)])
-def test_the_nearest_relative_is_linked_alike_before_it_is_of_one_architecture(device, expected):
-    stored = [find_spec(name) for name in ("h100_sxm", "rtx_pro_6000_server")]
-    assert nearest(find_spec(device), stored) is stored[expected]
+@pytest.mark.parametrize(("device", "expected"), [
+    ("h200_sxm", ["nvidia-h100-sxm-80gb"]),  # of its architecture
+    ("v100", ["nvidia-a100-sxm-80gb", "nvidia-h100-sxm-80gb"]),  # linked alike
+    ("h100_pcie", ["nvidia-rtx-pro-6000-blackwell-server"]),  # linked alike before architecture
+])  # fmt: skip
+def test_relatives_are_of_the_architecture_else_linked_alike(device, expected):
+    stored = [find_spec(name) for name in ("a100_sxm", "h100_sxm", "rtx_pro_6000_server")]
+    assert [one.name for one in relatives(find_spec(device), stored)] == expected
+
+
+def test_where_nothing_is_linked_alike_all_are_relatives():
+    stored = [find_spec(name) for name in ("a100_sxm", "h100_sxm")]
+    assert relatives(find_spec("l40s"), stored) == stored
+
+
+def test_the_middle_is_that_of_logarithms_and_has_the_widest_interval():
+    one = FamilyFit(numbers={"launch_s": 1e-6, "last": 1.0}, correction=(0.0, 0.2),
+                    error_ratio=(0.9, 1.2), device="a")  # fmt: skip
+    other = FamilyFit(numbers={"launch_s": 4e-6}, correction=(0.2, 0.0), error_ratio=(0.8, 1.1),
+                      device="b")  # fmt: skip
+    found = middle([one, other])
+    assert found.numbers == pytest.approx({"launch_s": 2e-6, "last": 1.0})
+    assert found.correction == pytest.approx((0.1, 0.1))
+    assert (found.error_ratio, found.device) == ((0.8, 1.2), "a, b")
+    assert middle([one]) is one
 
 
 def test_a_sibling_is_taken_as_it_is_but_with_a_wider_interval():
