@@ -17,6 +17,7 @@ import numpy as np
 from hwmodels.spec import FamilyFit
 from simulator.errors import InputError
 from validation.conformal import ratio_interval
+from validation.fit_functions import matern_3_2, soft_l1
 
 if TYPE_CHECKING:
     from hwmodels.gpu.chip import Chip
@@ -179,7 +180,7 @@ def fit_numbers(task: Task, timings: Timings) -> tuple[dict[str, float], dict[st
 
     def residuals(logs: FloatArray) -> FloatArray:
         numbers = dict(zip(names, np.exp(logs).tolist(), strict=True))
-        errors = _soft(task.log_time(numbers, timings.sizes) - measured)
+        errors = WILD * soft_l1((task.log_time(numbers, timings.sizes) - measured) / WILD)
         told = [] if prior is None else (logs - centre) / PRIOR_SPREAD * WILD
         return np.concatenate([errors, told])
 
@@ -194,12 +195,6 @@ def fit_numbers(task: Task, timings: Timings) -> tuple[dict[str, float], dict[st
     spreads = _spreads(best.jac, best.fun)
     fitted = dict(zip(names, np.exp(best.x).tolist(), strict=True))
     return fitted, dict(zip(names, spreads.tolist(), strict=True))
-
-
-def _soft(errors: FloatArray) -> FloatArray:
-    """Return errors whose squares grow like the errors themselves beyond `WILD` (soft L1)."""
-    soft: FloatArray = WILD * np.sign(errors) * np.sqrt(2 * (np.hypot(1.0, errors / WILD) - 1))
-    return soft
 
 
 def _spreads(jacobian: FloatArray, residuals: FloatArray) -> FloatArray:
@@ -246,9 +241,7 @@ def _clipped(family: Family, sizes: Sizes) -> FloatArray:
 def _covariance(one: FloatArray, other: FloatArray, length: float) -> FloatArray:
     """Return the Matern 3/2 covariance of places (a, axes) and (b, axes), as (a, b)."""
     squares = ((one[:, None, :] - other[None, :, :]) ** 2).sum(axis=-1)
-    distance = np.sqrt(3.0 * squares) / length
-    covariance: FloatArray = HEIGHT**2 * (1.0 + distance) * np.exp(-distance)
-    return covariance
+    return HEIGHT**2 * matern_3_2(np.sqrt(squares) / length)
 
 
 def _left_out_error(at: FloatArray, left: FloatArray, length: float, noise: float) -> float:

@@ -136,6 +136,12 @@ def predict_by(
     return [answers[place] for place in range(len(cases))]
 
 
+def sizes_of(case: Case) -> tuple[tuple[str, float], ...]:
+    """Return the sizes of a case by name: calls with the same make a group, on all devices."""
+    names = FAMILIES[case.text("workload")].sizes
+    return tuple((name, case.number(f"workload.{name}")) for name in names)
+
+
 def held_out(case: Case, names: Sequence[str]) -> bool:
     """Say whether a case's group (its settings of these names) is held out: one in `HELD_OUT`."""
     group = "|".join(f"{name}={case.settings.get(name)}" for name in names)

@@ -8,11 +8,10 @@ import pytest
 from simulator.errors import InputError
 from validation.cases import read_table
 from validation.compare import compare
-from validation.kernel_suite import spec_of
+from validation.kernel_suite import sizes_of, spec_of
 from validation.suite import Prediction, Skip, find_suite
 from validation.suites.gpu_deepbench.calibrate import UNSEEN, left_out
 from validation.suites.gpu_deepbench.convert import COLUMNS, convert
-from validation.suites.gpu_fp32.calibrate import sizes_of
 
 RAW = Path("../shared/measured/gpu_ops_deepbench.csv")
 SUITE = find_suite("gpu-deepbench")

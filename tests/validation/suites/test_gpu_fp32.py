@@ -12,13 +12,12 @@ from simulator.errors import InputError
 from validation.cases import Case, read_table
 from validation.compare import compare
 from validation.fit_gpu import Task
-from validation.kernel_suite import sets_of, spec_of
+from validation.kernel_suite import sets_of, sizes_of, spec_of
 from validation.suite import Prediction, find_suite
 from validation.suites.gpu_fp32.calibrate import (
     UNSEEN,
     least_relative_error,
     left_out,
-    sizes_of,
     with_least_tile,
 )
 from validation.suites.gpu_fp32.convert import convert

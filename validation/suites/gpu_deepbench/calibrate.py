@@ -17,11 +17,11 @@ from validation.kernel_suite import (
     fit_set,
     held_out,
     sets_of,
+    sizes_of,
     spec_of,
     transfer_remarks,
 )
 from validation.suite import Calibration
-from validation.suites.gpu_fp32.calibrate import sizes_of
 
 DATA = "suite gpu-deepbench (Baidu, kernels of cuBLAS and cuDNN)"
 UNSEEN = "nvidia-titan-xp"

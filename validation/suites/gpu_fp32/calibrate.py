@@ -10,13 +10,19 @@ import numpy as np
 
 from hwmodels.gpu.chip import chip_of
 from hwmodels.gpu.convolution import CONV2D
-from hwmodels.gpu.families import FAMILIES
 from hwmodels.gpu.family import Parameter
 from hwmodels.gpu.fits import SetKey
 from hwmodels.spec import FamilyFit
 from validation.cases import Case
 from validation.fit_gpu import FEWEST_FOR_ALL, Task, fit_family, fit_numbers
-from validation.kernel_suite import KernelSet, held_out, sets_of, spec_of, transfer_remarks
+from validation.kernel_suite import (
+    KernelSet,
+    held_out,
+    sets_of,
+    sizes_of,
+    spec_of,
+    transfer_remarks,
+)
 from validation.suite import Calibration
 
 DATA = "suite gpu-fp32 (NeuSight, PyTorch calls, launch included)"
@@ -26,12 +32,6 @@ LEAST_TILES = (1024.0, 4096.0, 8192.0, 16384.0)
 """Smallest tiles that are tried, elements; steps, so that no derivative leads to them."""
 STARTS = {CONV2D.name: 8}
 """Starts of families that need more: where one of three algorithms hides the others, it stays."""
-
-
-def sizes_of(case: Case) -> tuple[tuple[str, float], ...]:
-    """Return the sizes of a case by name: calls with the same make a group, on all devices."""
-    names = FAMILIES[case.text("workload")].sizes
-    return tuple((name, case.number(f"workload.{name}")) for name in names)
 
 
 def left_out(case: Case) -> bool:

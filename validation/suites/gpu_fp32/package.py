@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from validation.cases import Case, read_table, write_cases
+from validation.kernel_suite import sizes_of
 from validation.suite import find_suite
-from validation.suites.gpu_fp32.calibrate import sizes_of
 from validation.suites.gpu_fp32.convert import SUITE, convert
 
 KEPT = {"linear": 0.25, "bmm": 0.25, "conv2d": 0.65, "streaming": 0.12, "normalization": 0.9,

@@ -17,6 +17,7 @@ import numpy as np
 from hwmodels.gpu.power import ClockLaw, Load
 from simulator.errors import InputError
 from simulator.ops import FloatArray
+from validation.fit_functions import soft_l1
 from validation.suites.gpu_power.epochs import Runs
 from validation.suites.gpu_power.model import (
     ROUGH,
@@ -72,7 +73,7 @@ class Task:
 
     def errors(self, vector: FloatArray) -> FloatArray:
         """Return what least squares make small: errors of runs (2 n,), and the vector itself."""
-        return np.concatenate([_soft(self._errors(self.offset + self.design @ vector)), vector])
+        return np.concatenate([soft_l1(self._errors(self.offset + self.design @ vector)), vector])
 
     def slopes(self, vector: FloatArray) -> FloatArray:
         """Return how the errors change with the vector (2 n + size, size)."""
@@ -205,12 +206,6 @@ def _one_hot(has: Sequence[Any], known: Sequence[Any]) -> FloatArray:
 def _law(inputs: FloatArray) -> ClockLaw:
     linear, still = (float(1 / (1 + np.exp(-inputs[one]))) for one in (LINEAR, STILL))
     return ClockLaw(linear, LARGEST_STILL * still)
-
-
-def _soft(errors: FloatArray) -> FloatArray:
-    """Return errors whose squares grow like the errors themselves beyond 1 (soft L1)."""
-    soft: FloatArray = np.sign(errors) * np.sqrt(2 * (np.hypot(1.0, errors) - 1))
-    return soft
 
 
 def _soft_slope(errors: FloatArray) -> FloatArray:

@@ -19,6 +19,7 @@ from hwmodels.gpu.chip import Chip, chip_of
 from simulator.errors import InputError
 from simulator.ops import FloatArray
 from validation.cases import Case
+from validation.fit_functions import matern_3_2
 from validation.suites.gpu_power.convert import spec_of
 
 HEIGHT, LENGTH, NOISE = 0.4, 8.0, 0.15
@@ -221,6 +222,4 @@ def _far_apart(places: FloatArray) -> FloatArray:
 def _covariance(one: FloatArray, other: FloatArray) -> FloatArray:
     """Return the Matern 3/2 covariance of places (n, d) and (m, d), as (n, m)."""
     squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
-    scaled = np.sqrt(3 * np.maximum(squares, 0.0)) / LENGTH
-    covariance: FloatArray = HEIGHT**2 * (1 + scaled) * np.exp(-scaled)
-    return covariance
+    return HEIGHT**2 * matern_3_2(np.sqrt(np.maximum(squares, 0.0)) / LENGTH)

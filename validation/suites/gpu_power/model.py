@@ -19,6 +19,7 @@ import numpy as np
 from hwmodels.gpu.power import ClockLaw, Draw, Load, draw, power_of
 from simulator.errors import InputError
 from simulator.ops import FloatArray
+from validation.fit_functions import matern_3_2
 from validation.suites.gpu_power.convert import spec_of
 from validation.suites.gpu_power.epochs import Runs
 
@@ -188,7 +189,7 @@ def covariance(one: Places, other: Places) -> FloatArray:
         np.array(one[i], object)[:, None] == np.array(other[i], object)[None] for i in (0, 1)
     )
     apart = np.abs(one[2][:, None] - other[2][None])
-    wide, near = _matern(apart / LENGTH), _matern(apart / PAIR_LENGTH)
+    wide, near = matern_3_2(apart / LENGTH), matern_3_2(apart / PAIR_LENGTH)
     found: FloatArray = (
         DEVICE**2 * device
         + COMMON_SHAPE**2 * wide
@@ -196,13 +197,6 @@ def covariance(one: Places, other: Places) -> FloatArray:
         + (workload & device) * (PAIR**2 + PAIR_SHAPE**2 * near)
     )
     return found
-
-
-def _matern(distance: FloatArray) -> FloatArray:
-    """Return the Matern 3/2 correlation at a distance in lengths (equation 4.17)."""
-    scaled = np.sqrt(3.0) * distance
-    correlation: FloatArray = (1.0 + scaled) * np.exp(-scaled)
-    return correlation
 
 
 def _of_names(logs: Mapping[str, float], runs: Runs) -> FloatArray:
