@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -52,7 +53,7 @@ def gpu_of(spec: Spec, find: FindSpec, before: Device | None = None) -> Gpu:
     1
     """
     fits = before.fits.of_changed(spec) if isinstance(before, Gpu) else Fits(spec, find)
-    return Gpu(spec=spec, chip=chip_of(spec), fits=fits)
+    return Gpu(spec=spec, chip=chip_of(spec), fits=fits, power_ratio=power_of(spec).error_ratio)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,6 +67,7 @@ class Gpu:
     fits : what is known of families of kernels, by (family, dtype)
     seed : of a calibration that is drawn from its spreads; None: as fitted
     quicker : how many times as fast launches and floors are
+    power_ratio : 5 % and 95 % quantiles of measured over predicted power; None where not known
     max_threads : 1, for a rank has the device for itself
     """
 
@@ -74,6 +76,7 @@ class Gpu:
     fits: Fits
     seed: int | None = None
     quicker: float = 1.0
+    power_ratio: tuple[float, float] | None = None
     max_threads: int = field(default=1, init=False)
     _parts: WeakKeyDictionary[Graph, Parts] = field(
         default_factory=WeakKeyDictionary, repr=False, init=False
@@ -86,7 +89,10 @@ class Gpu:
     )
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_again, (self.spec, self.chip, self.fits, self.seed, self.quicker))
+        return (
+            _again,
+            (self.spec, self.chip, self.fits, self.seed, self.quicker, self.power_ratio),
+        )
 
     @property
     def name(self) -> str:
@@ -130,12 +136,6 @@ class Gpu:
             spread = run_spread(self._timed[graph], time_s, self.spec)
             wide = self._ratios[graph] = math.exp(NINETY_PERCENT * spread)
         return 1 / wide, wide
-
-    @property
-    def power_ratio(self) -> tuple[float, float] | None:
-        """Return the 5 % and 95 % quantiles of measured over predicted power, if it is known."""
-        power = power_of(self.spec)
-        return None if power.power_w() is None else power.error_ratio
 
     def scaled(self, resource: str, factor: float) -> Gpu:
         """Return the accelerator with so many times of a resource.
@@ -295,8 +295,10 @@ def _steps(graph: Graph) -> list[slice]:
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _again(spec: Spec, chip: Chip, fits: Fits, seed: int | None, quicker: float) -> Gpu:
-    return Gpu(spec=spec, chip=chip, fits=fits, seed=seed, quicker=quicker)
+def _again(*values: Any) -> Gpu:
+    """Return the accelerator that was pickled as these fields."""
+    names = ("spec", "chip", "fits", "seed", "quicker", "power_ratio")
+    return Gpu(**dict(zip(names, values, strict=True)))
 
 
 def _borrowed(fit: FamilyFit, key: tuple[str, str], gpu: Gpu) -> str:

@@ -145,7 +145,8 @@ class GpuPower:
     limit_gain : mean power at the limit, over the limit
     sensitivity : share of the time that lengthens as the clock falls, as for training
     sources : of `ready_w`, and of all that busy units draw
-    error_ratio : 5 % and 95 % quantiles of measured over predicted power of busy devices
+    error_ratio : 5 % and 95 % quantiles of measured over predicted power of busy devices; None
+        where that is unknown
     """
 
     idle_w: float | None
@@ -158,7 +159,7 @@ class GpuPower:
     limit_gain: float
     sensitivity: float
     sources: tuple[Source, ...]
-    error_ratio: tuple[float, float]
+    error_ratio: tuple[float, float] | None
 
     def power_w(self, limit_w: float | None = None, matrix: bool = False) -> float | None:
         """Return the mean power of a busy device, watts; None where unknown.
@@ -278,7 +279,7 @@ def power_of(spec: Spec, clock: Mapping[str, Any] | None = None) -> GpuPower:
         limit_gain=clock["limit_gain"],
         sensitivity=clock["sensitivity"],
         sources=(source, _busy_source(alike)),
-        error_ratio=(low, high),
+        error_ratio=None if None in (ready, vector, limit) else (low, high),
     )
 
 
