@@ -15,7 +15,7 @@ import numpy as np
 
 from hwmodels.cpu import Cpu, energy_by_op_j
 from hwmodels.devices import with_fields
-from hwmodels.gpu.device import Gpu
+from hwmodels.gpu.device import Gpu, judge
 from hwmodels.profile import Used
 from simulator.bill import Tariff
 from simulator.errors import ScalemodelError
@@ -254,6 +254,7 @@ def _figures(
     overhead_s = sums(device.breakdown_s(graph, threads)["overhead"])
     energy_j: list[float | None]
     if isinstance(device, Gpu):
+        judge(device, graph)
         used = np.add.reduceat(device.profile(graph, threads).used_by_op, first, axis=1)
         energy_j = [device.energy(s, Used(*one)).total_j
                     for s, one in zip(step_s, used.T.tolist(), strict=True)]  # fmt: skip

@@ -23,7 +23,7 @@ from hwmodels.gpu.families import Timed, costs_of
 from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import Fits
 from hwmodels.gpu.power import power_of
-from hwmodels.gpu.run_error import run_spread
+from hwmodels.gpu.run_error import run_spreads
 from hwmodels.gpu.sustained import sustained_sources
 from hwmodels.open_device import OpenDevice, Phases
 from hwmodels.profile import Profile, Used
@@ -130,11 +130,9 @@ class Gpu:
         They are the wider, the more of the time goes to kernels that were measured on relatives
         only (`hwmodels.gpu.run_error`).
         """
-        wide = self._ratios.get(graph)
-        if wide is None:
-            time_s = float(parts_of(self, graph).time_s.sum())
-            spread = run_spread(self._timed[graph], time_s, self.spec)
-            wide = self._ratios[graph] = math.exp(NINETY_PERCENT * spread)
+        if graph not in self._ratios:
+            judge(self, graph)
+        wide = max(self._ratios[one] for one in graph.parts or (graph,))
         return 1 / wide, wide
 
     def scaled(self, resource: str, factor: float) -> Gpu:
@@ -234,6 +232,16 @@ def _slowdown(spec: Spec, matrix: FloatArray) -> FloatArray:
     ordinary, on_matrix = (power.slowdown(limit_w, units) or 1.0 for units in (False, True))
     slower: FloatArray = ordinary + (on_matrix - ordinary) * matrix
     return slower
+
+
+def judge(gpu: Gpu, graph: Graph) -> None:
+    """Find the error ratio of a graph, or of each that is joined in it, at the cost of one."""
+    steps, op_s = _steps(graph), parts_of(gpu, graph).time_s
+    run = np.repeat(np.arange(len(steps)), [part.stop - part.start for part in steps])
+    time_s = np.array([op_s[part].sum() for part in steps])
+    spreads = run_spreads(gpu._timed[graph], run, time_s, gpu.spec)
+    for one, spread in zip(graph.parts or (graph,), spreads.tolist(), strict=True):
+        gpu._ratios[one] = math.exp(NINETY_PERCENT * spread)
 
 
 def parts_of(gpu: Gpu, graph: Graph) -> Parts:

@@ -68,12 +68,14 @@ class Timed(NamedTuple):
     ----------
     family, dtype : of the kernels
     fit : that they are timed by
+    at : the ops (n,)
     time_s : of each op's kernel (n,), seconds; 0 where an op runs none
     """
 
     family: str
     dtype: str
     fit: FamilyFit
+    at: IntArray
     time_s: FloatArray
 
 
@@ -102,12 +104,13 @@ def costs_of(
     """
     graph = _as_computed(graph, chip)
     totals = [np.zeros(len(graph)) for _ in Parts._fields]
-    rates = _Rates(chip, fits, start_s, [] if timed is None else timed)
+    timed, every = [] if timed is None else timed, np.arange(len(graph))
+    rates = _Rates(chip, fits, start_s, timed, every)
     sparse = graph.density <= HALF
     alike = np.stack([graph.kind, graph.dtype, sparse], axis=1)
     for kind, dtype, half in np.unique(alike, axis=0).tolist():
         at = np.flatnonzero((graph.kind == kind) & (graph.dtype == dtype) & (sparse == half))
-        for total, one in zip(totals, _costs(graph, at, rates, seed), strict=True):
+        for total, one in zip(totals, _costs(graph, at, rates._replace(at=at), seed), strict=True):
             total[at] = one
     return Parts(*totals)
 
@@ -126,6 +129,7 @@ class _Rates(NamedTuple):
     fits: Fits
     start_s: float
     timed: list[Timed]
+    at: IntArray
 
 
 def _costs(graph: Graph, at: IntArray, rates: _Rates, seed: int | None) -> Parts:
@@ -153,7 +157,7 @@ def _kernel(kernel: Kernel, dtype: str, rates: _Rates, seed: int | None) -> Part
     on_matrix = (parts.compute_s >= parts.memory_s) & (dtype in rates.chip.matrix_dtypes)
     matrix = np.where(on_matrix, parts.compute_s, 0.0)
     done = parts._replace(overhead_s=started, matrix_s=matrix).times(times)
-    rates.timed.append(Timed(family.name, dtype, fit, done.time_s))
+    rates.timed.append(Timed(family.name, dtype, fit, rates.at, done.time_s))
     return done
 
 

@@ -8,34 +8,41 @@ kernels cancel in part (`model.run_share`), and whole models differ by more than
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Iterable
+
+import numpy as np
 
 from hwmodels.gpu.families import Timed
 from hwmodels.spec import FamilyFit, Spec
+from simulator.ops import FloatArray, IntArray
 
 
-def run_spread(timed: Iterable[Timed], time_s: float, spec: Spec) -> float:
-    """Return the standard deviation of the logarithm of measured over predicted time of a run.
+def run_spreads(
+    timed: Iterable[Timed], run: IntArray, time_s: FloatArray, spec: Spec
+) -> FloatArray:
+    """Return the standard deviation of the logarithm of measured over predicted time of runs (r,).
 
     Parameters
     ----------
-    timed : its kernels
-    time_s : of the run, seconds; what kernels do not take of it waits for the host to launch them
+    timed : the kernels of all runs
+    run : of which run each op is (n,)
+    time_s : of each run (r,), seconds; what kernels do not take of it waits for the host
     spec : of the device, with estimates
     """
-    busy_s, wrong_s = 0.0, defaultdict[tuple[str, str], float](float)
+    busy_s = np.zeros_like(time_s)
+    wrong_s: dict[tuple[str, str], FloatArray] = {}
     for one in timed:
-        kernels_s = float(one.time_s.sum())
+        kernels_s = np.bincount(run[one.at], one.time_s, len(time_s))
         busy_s += kernels_s
+        wrong_s.setdefault((one.family, one.dtype), np.zeros_like(time_s))
         wrong_s[one.family, one.dtype] += kernels_s * _spread(one.fit, spec)
-    total_s = max(time_s, busy_s)
-    if not total_s:
-        return spec.known("model.run_spread")
-    kernels = spec.known("model.run_share") * math.hypot(*wrong_s.values()) / total_s
-    launches = spec.known("model.launch_spread") * (total_s - busy_s) / total_s
-    return math.hypot(spec.known("model.run_spread"), kernels, launches)
+    total_s = np.maximum(time_s, busy_s)
+    launches_s = spec.known("model.launch_spread") * (total_s - busy_s)
+    left = spec.known("model.run_share")
+    squares = launches_s**2 + sum((left * each) ** 2 for each in wrong_s.values())
+    shares = np.sqrt(squares) / np.where(total_s > 0, total_s, 1.0)
+    spreads: FloatArray = np.hypot(spec.known("model.run_spread"), shares)
+    return spreads
 
 
 def _spread(fit: FamilyFit, spec: Spec) -> float:

@@ -7,9 +7,9 @@ import pytest
 
 from hwmodels.device_writer import write_device
 from hwmodels.devices import find_spec, with_fields
-from hwmodels.gpu.device import Gpu
+from hwmodels.gpu.device import Gpu, judge
 from hwmodels.gpu.families import FAMILIES, Timed
-from hwmodels.gpu.run_error import run_spread
+from hwmodels.gpu.run_error import run_spreads
 from hwmodels.relatives import completed
 from hwmodels.spec import NINETY_PERCENT, Calibration, FamilyFit
 from simulator.ops import Graph, Op
@@ -24,9 +24,11 @@ FIT = FamilyFit(numbers={}, error_ratio=(math.exp(-NINETY_PERCENT * SIGMA),
 
 def spread(*kernels, waits_s=0.0):
     """Return the spread of kernels, as if nothing cancelled, beyond that of all runs."""
-    timed = [Timed(family, "float32", fit, np.array(times)) for family, fit, times in kernels]
-    time_s = waits_s + sum(sum(times) for *_, times in kernels)
-    return math.sqrt(run_spread(timed, time_s, SPEC) ** 2 - RUN**2) / LEFT
+    timed = [Timed(family, "float32", fit, np.zeros(len(times), int), np.array(times))
+             for family, fit, times in kernels]  # fmt: skip
+    time_s = np.array([waits_s + sum(sum(times) for *_, times in kernels)])
+    (found,) = run_spreads(timed, np.zeros(1, int), time_s, SPEC)
+    return math.sqrt(found**2 - RUN**2) / LEFT
 
 
 def product(size=4096, dtype="bfloat16"):
@@ -69,7 +71,7 @@ def test_a_family_of_which_no_error_is_known_is_as_one_of_another_maker():
 
 
 def test_a_run_of_nothing_has_the_spread_of_all_runs():
-    assert run_spread([], 0.0, SPEC) == RUN
+    assert run_spreads([], np.zeros(0, int), np.zeros(1), SPEC).tolist() == [RUN]
 
 
 def test_the_further_the_relative_the_wider_the_interval():
@@ -121,3 +123,11 @@ def test_changed_fields_keep_the_interval_of_a_measured_device():
     more = with_fields(device, {"memory.bandwidth_bytes_per_s": "4 TB/s"})
     assert isinstance(more, Gpu)
     assert more.error_ratio(graph) == pytest.approx(device.error_ratio(graph), rel=1e-3)
+
+
+def test_graphs_that_are_joined_are_judged_each_as_if_alone():
+    graphs = [Graph.of([product(size)]) for size in (64, 512, 4096)]
+    alone = [gpu("amd-mi300x").error_ratio(graph) for graph in graphs]
+    device = gpu("amd-mi300x")
+    judge(device, Graph.joined(graphs))
+    assert [device.error_ratio(graph) for graph in graphs] == [pytest.approx(one) for one in alone]
