@@ -16,6 +16,8 @@ SAME_COST = 1e-9
 """Paths whose costs differ by less, relatively, are equally short."""
 MOST_DISTANCES = 1 << 22
 """Distances that are in memory at once."""
+MOST_TRIED = 1 << 16
+"""Alternative routes that are tried at once."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,14 +135,16 @@ class DetourRouter:
         """Return the links from each source to each destination."""
         found = self.router.routes(src, dst, choice)
         rows = np.flatnonzero(self._broken(found))
-        start = flow_hash(src[rows], dst[rows]) % self.ways
-        for way in range(self.ways):
-            if not len(rows):
-                return found
-            other = self.router.routes(src[rows], dst[rows], start + way)
-            broken = self._broken(other)
-            found = _replaced(found, rows[~broken], other[~broken])
-            rows, start = rows[broken], start[broken]
+        start, way = flow_hash(src[rows], dst[rows]) % self.ways, 0
+        while len(rows) and way < self.ways:
+            many = min(max(MOST_TRIED // len(rows), 1), self.ways - way)
+            choice = (start[:, None] + way + np.arange(many)).ravel()
+            other = self.router.routes(src[rows].repeat(many), dst[rows].repeat(many), choice)
+            broken = self._broken(other).reshape(len(rows), many)
+            whole = ~broken.all(axis=1)
+            first = np.arange(len(rows)) * many + broken.argmin(axis=1)
+            found = _replaced(found, rows[whole], other[first[whole]])
+            rows, start, way = rows[~whole], start[~whole], way + many
         if len(rows):
             found = _replaced(found, rows, self.graph.routes(src[rows], dst[rows], start))
         return found

@@ -11,8 +11,6 @@ import numpy as np
 
 from simulator.ops import FloatArray, IntArray
 
-NO_LINK = -1
-"""Fills up the routes that are shorter than the longest."""
 TIE = 1e-12
 """Shares that differ by less, relatively, count as equal."""
 
@@ -30,7 +28,7 @@ def max_min_rates(
 
     Parameters
     ----------
-    routes : links of each flow (f, hops), `NO_LINK` after the last
+    routes : links of each flow (f, hops), -1 after the last
     capacity : of each link (l,), B/s
     weights : the share of a flow in a link is in proportion to this (f,); None: all equal
     counts : how many such flows cross each of these links (f, hops), where a flow stands for
