@@ -8,7 +8,8 @@ Its length, height and noise are chosen by leaving timings out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,14 @@ FEWEST = 8
 """Timings below which nothing is fitted."""
 FEWEST_FOR_ALL = 60
 """Timings from which on a fit starts from nothing; below, what is known of a relative is moved."""
-PRIOR_SPREAD = 0.5
+PRIOR_SPREAD = 0.25
 """Standard deviation of the logarithm by which a number of another device may differ."""
 FEW_LENGTH = 5.0
 """Length of the process (in powers of two) that few timings are taken to tell."""
 FEW_NOISE = 0.1
 STARTS = 3
+START_SPREAD = 0.5
+"""Standard deviation of the logarithms of numbers that further starts begin with."""
 WILD = 0.08
 """Errors of the logarithm beyond this count less (soft_l1)."""
 LARGEST_LEFT = 0.5
@@ -133,6 +136,29 @@ def fit_family(task: Task, timings: Timings, data: str = "", seed: int = 0) -> F
     )
 
 
+def fit_common(sets: Sequence[tuple[Task, Timings]], data: str = "") -> FamilyFit:
+    """Return the numbers that explain several devices at once, for one that nobody measured.
+
+    Each device counts the same, and numbers that none tells stay where fits begin. There is no
+    correction: what a form leaves over is each device's own. So is a level; the interval holds what
+    kernels differ by beside it.
+
+    Parameters
+    ----------
+    sets : timings of one family and dtype on each device
+    data : says where they are from
+    """
+    start = FamilyFit(numbers=sets[0][0].family.start)
+    known = [(replace(task, prior=start), timings) for task, timings in sets]
+    numbers, spreads = fit_numbers(*known[0], known[1:])
+    left = [np.log(timings.time_s) - task.log_time(numbers, timings.sizes)
+            for task, timings in known]  # fmt: skip
+    ratios = np.exp(np.concatenate([one - np.median(one) for one in left]))
+    names = ", ".join(task.chip.name for task, _ in sets)
+    return FamilyFit(numbers=numbers, spreads=spreads, device=names, data=data,
+                     error_ratio=ratio_interval(ratios.tolist()))  # fmt: skip
+
+
 def _left_out(task: Task, timings: Timings, part: IntArray, made: _Fit) -> FloatArray:
     """Return measured over predicted of some timings, by a fit without them."""
     rest = np.setdiff1d(np.arange(len(timings)), part)
@@ -163,30 +189,36 @@ def _fit_few(task: Task, timings: Timings) -> FamilyFit:
     return replace(task.prior, numbers=numbers, spreads=spreads, correction=correction)
 
 
-def fit_numbers(task: Task, timings: Timings) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the numbers of a family and their spreads.
+def fit_numbers(
+    task: Task, timings: Timings, others: Sequence[tuple[Task, Timings]] = ()
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the numbers of a family and their spreads, the same for other devices too.
 
     A prior counts as one more error for each number, that of its logarithm over `PRIOR_SPREAD`.
     """
     from scipy.optimize import least_squares
 
+    sets = [(task, timings), *others]
+    mean = sum(len(timings) for _, timings in sets) / len(sets)
     names, prior = tuple(task.family.parameters), task.prior
     bounds = task.family.parameters.values()
     low, high = (np.log([getattr(one, side) for one in bounds]) for side in ("low", "high"))
     known = task.family.start if prior is None else prior.numbers
     centre = np.clip(np.log([known[name] for name in names]), low + 1e-3, high - 1e-3)
     begin = centre if task.begin is None else np.log([task.begin[name] for name in names])
-    measured, rng = np.log(timings.time_s), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
 
     def residuals(logs: FloatArray) -> FloatArray:
         numbers = dict(zip(names, np.exp(logs).tolist(), strict=True))
-        errors = WILD * soft_l1((task.log_time(numbers, timings.sizes) - measured) / WILD)
+        errors = [math.sqrt(mean / len(timings)) * WILD * soft_l1(
+                      (task.log_time(numbers, timings.sizes) - np.log(timings.time_s)) / WILD)
+                  for task, timings in sets]  # fmt: skip
         told = [] if prior is None else (logs - centre) / PRIOR_SPREAD * WILD
-        return np.concatenate([errors, told])
+        return np.concatenate([*errors, told])
 
     best = None
     for start in range(task.starts if task.begin is None else 1):
-        shift = rng.normal(0.0, PRIOR_SPREAD, len(names)) if start else 0.0
+        shift = rng.normal(0.0, START_SPREAD, len(names)) if start else 0.0
         inside = np.clip(begin + shift, low + 1e-3, high - 1e-3)
         found = least_squares(residuals, inside, bounds=(low, high), diff_step=1e-3)
         if best is None or found.cost < best.cost:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,21 @@ from hwmodels.devices import find_spec
 from hwmodels.gpu.chip import chip_of
 from hwmodels.gpu.families import FAMILIES, fit_for
 from hwmodels.gpu.family import Family, Sizes
-from hwmodels.gpu.fits import Fits, SetKey, distance
+from hwmodels.gpu.fits import COMMON, Fits, SetKey, distance
 from hwmodels.relatives import completed
 from hwmodels.spec import FamilyFit, Spec
 from simulator.errors import InputError, UnknownNameError
-from simulator.ops import FloatArray, IntArray
+from simulator.ops import FloatArray
 from validation.cases import Case
-from validation.fit_gpu import FEWEST_FOR_ALL, Task, Timings, fit_family
+from validation.fit_gpu import FEWEST_FOR_ALL, Task, Timings, fit_common, fit_family
 from validation.suite import Answer, Calibration, Prediction, Skip
 
 HELD_OUT = 5
 """One in so many groups of a suite is held out."""
 FEW = 20
 """Timings of a device that is known by a few."""
+DRAWS = 5
+"""Times that these are drawn, to judge them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,24 +166,64 @@ def fit(cases: Sequence[Case], group: Sequence[str], data: str) -> dict[str, Any
     return {
         "case_ids": sorted(chosen[place].case_id for place in used),
         "remarks": [*transfer_remarks(sets, fitted)],
-        "fits": fitted,
+        "fits": {**fitted, **common_fits(sets, data)},
     }
 
 
 def fit_set(one: KernelSet, data: str, prior: FamilyFit | None = None) -> FamilyFit:
     """Return the fit of a set; with few timings, of a few numbers of the prior."""
-    chip = chip_of(spec_of(one.key.device))
-    task = Task(family=one.family, chip=chip, dtype=one.key.dtype, prior=prior)
+    task = replace(_task(one), prior=prior)
     return fit_family(task, one.timings, f"{len(one.time_s)} kernels: {data}")
+
+
+def _task(one: KernelSet) -> Task:
+    chip = chip_of(spec_of(one.key.device))
+    return Task(family=one.family, chip=chip, dtype=one.key.dtype)
 
 
 def nearest(key: SetKey, fitted: Mapping[SetKey, FamilyFit]) -> FamilyFit | None:
     """Return the fit of the same kernels on the nearest other device; None where there is none."""
-    same = [one for one in fitted if one[1:] == key[1:] and one.device != key.device]
+    same = [one for one in fitted if one[1:] == key[1:] and one.device not in (key.device, COMMON)]
     if not same:
         return None
     spec = spec_of(key.device)
     return fitted[min(same, key=lambda other: distance(spec, spec_of(other.device)))]
+
+
+def common_fits(sets: Sequence[KernelSet], data: str) -> Mapping[SetKey, FamilyFit]:
+    """Return what devices have in common, of each family and dtype that several were fitted in."""
+    alike: dict[SetKey, list[KernelSet]] = {}
+    for one in sets:
+        if len(one.time_s) >= FEWEST_FOR_ALL:
+            alike.setdefault(one.key._replace(device=COMMON), []).append(one)
+    return {key: fit_common([(_task(one), one.timings) for one in some], f"{_count(some)}: {data}")
+            for key, some in alike.items() if len(some) > 1}  # fmt: skip
+
+
+def _count(sets: Sequence[KernelSet]) -> str:
+    return f"{sum(len(one.time_s) for one in sets)} kernels on {len(sets)} GPUs"
+
+
+def lent(
+    key: SetKey, sets: Sequence[KernelSet], fitted: Mapping[SetKey, FamilyFit]
+) -> FamilyFit | None:
+    """Return what a device would be predicted by if it had not been measured, as `Fits` does.
+
+    Parameters
+    ----------
+    key : of the set that is left out
+    sets, fitted : all there are
+    """
+    near = nearest(key, fitted)
+    if near is None or _alike(key.device, near.device):
+        return near
+    others = [one for one in sets if one.key.device != key.device and one.key[1:] == key[1:]]
+    common = common_fits([one for one in others if one.key in fitted], "")
+    return common.get(key._replace(device=COMMON), near)
+
+
+def _alike(device: str, other: str) -> bool:
+    return spec_of(device).architecture == spec_of(other).architecture
 
 
 def transfer_remarks(
@@ -189,31 +231,39 @@ def transfer_remarks(
 ) -> Iterable[str]:
     """Say how well each device is predicted as if it had not been measured, or by a few timings."""
     for one in sets:
-        near = nearest(one.key, fitted)
-        if near is not None and one.key in fitted:
-            yield transfer_remark(one, near)
+        known = lent(one.key, sets, fitted) if one.key in fitted else None
+        if known is not None:
+            yield transfer_remark(one, known)
 
 
-def transfer_remark(one: KernelSet, near: FamilyFit) -> str:
-    """Say how well a set is predicted by another device's fit, alone and moved by a few timings.
+def transfer_remark(one: KernelSet, known: FamilyFit) -> str:
+    """Say how well a set is predicted by other devices' fit, alone and moved by a few timings.
 
-    The few timings do not count among those that are then predicted.
+    The few timings do not count among those that are then predicted; they are drawn `DRAWS` times.
     """
-    order = np.random.default_rng(0).permutation(len(one.time_s))
+    alone = _said(_errors(one, known, one.timings))
     text = (f"{one.key.device}, {one.key.family} in {one.key.dtype}, as if known by its datasheet "
-            f"only (numbers of {near.device}): {_errors(one, near, order)}")  # fmt: skip
-    rest = order[FEW:]
-    if len(rest) < FEW:
+            f"only (numbers of {known.device}): {alone}")  # fmt: skip
+    if len(one.time_s) < 2 * FEW:
         return f"{text}."
+    few = [_few_errors(one, known, seed) for seed in range(DRAWS)]
+    return f"{text}; known by {FEW} timings, the others: {_said(np.mean(few, axis=0))}."
+
+
+def _few_errors(one: KernelSet, known: FamilyFit, seed: int) -> FloatArray:
+    order = np.random.default_rng(seed).permutation(len(one.time_s))
     some = one.timings.at(order[:FEW])
-    few = fit_set(KernelSet(one.key, (), some.sizes, some.time_s), "", near)
-    return f"{text}; known by {FEW} timings, the others: {_errors(one, few, rest)}."
+    fit = fit_set(KernelSet(one.key, (), some.sizes, some.time_s), "", known)
+    return _errors(one, fit, one.timings.at(order[FEW:]))
 
 
-def _errors(one: KernelSet, fit: FamilyFit, places: IntArray) -> str:
-    """Return mean and median error of some kernels of a set as text."""
-    some = one.timings.at(places)
-    chip = chip_of(spec_of(one.key.device))
-    predicted = one.family.parts(chip, one.key.dtype, fit, some.sizes).time_s
+def _errors(one: KernelSet, fit: FamilyFit, some: Timings) -> FloatArray:
+    """Return mean and median error of some kernels of a set, %."""
+    task = _task(one)
+    predicted = one.family.parts(task.chip, task.dtype, fit, some.sizes).time_s
     sizes = 100 * np.abs(predicted / some.time_s - 1)
-    return f"MAPE {sizes.mean():.1f} %, median {np.median(sizes):.1f} %"
+    return np.array([sizes.mean(), np.median(sizes)])
+
+
+def _said(errors: FloatArray) -> str:
+    return "MAPE {:.1f} %, median {:.1f} %".format(*errors)

@@ -6,6 +6,7 @@ chip they stand for the same shares of other peaks, and for cycles of another cl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -37,6 +38,7 @@ class Chip:
     vector_flop_per_s : of the ordinary units on float32
     sustained_share : share of the float32 peak that its power sustains
     link_bytes_per_s : of copies from the host; None: unknown, or there is no such link
+    power_w : that it may draw, W; infinite where unknown
     """
 
     name: str
@@ -50,6 +52,7 @@ class Chip:
     sustained_share: float = 1.0
     link_bytes_per_s: float | None = None
     matrix_dtypes: frozenset[str] = frozenset()
+    power_w: float = math.inf
 
     def peak_flop_per_s(self, dtype: str) -> float:
         """Return the peak on a dtype, FLOP/s.
@@ -89,7 +92,8 @@ class Chip:
             return replace(self, link_bytes_per_s=None if link is None else link * factor)
         if resource == "arithmetic":
             more = {dtype: peak * factor for dtype, peak in self.peaks.items()}
-            return replace(self, peaks=more, vector_flop_per_s=self.vector_flop_per_s * factor)
+            return replace(self, peaks=more, power_w=self.power_w * factor,
+                           vector_flop_per_s=self.vector_flop_per_s * factor)  # fmt: skip
         return replace(self, bandwidth_bytes_per_s=self.bandwidth_bytes_per_s * factor)
 
 
@@ -113,6 +117,7 @@ def chip_of(spec: Spec) -> Chip:
         vector_flop_per_s=spec.known("vector.float32_flop_per_s") / dies,
         sustained_share=sustained_share(spec),
         link_bytes_per_s=_link_bytes_per_s(spec),
+        power_w=(spec.number("power.tdp_w") or math.inf) / dies,
         matrix_dtypes=frozenset(
             dtype for dtype in DTYPE_BYTES if spec.number(f"tensor.{dtype}_flop_per_s")
         ),

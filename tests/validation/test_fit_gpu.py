@@ -9,9 +9,9 @@ from hwmodels.gpu.gemm import GEMM
 from hwmodels.spec import FamilyFit
 from simulator.errors import InputError
 from tests.hwmodels.gpu.chips import chip
-from validation.fit_gpu import FEWEST, Task, Timings, fit_family
+from validation.fit_gpu import FEWEST, Task, Timings, fit_common, fit_family
 
-TRUE = {**GEMM.start, "peak_share": 0.7, "memory_share": 0.6, "floor_s": 4e-6}
+TRUE = {**GEMM.start, "peak_share": 0.7, "memory_share": 0.6, "floor_cycles": 5e3}
 TASK = Task(family=GEMM, chip=chip(), dtype="bfloat16")
 
 
@@ -32,7 +32,7 @@ def error(fit, of):
 
 def test_numbers_that_the_timings_tell_are_found():
     fit = fit_family(TASK, timings(150, noise=0.02), data="made up")
-    for name in ("peak_share", "memory_share", "floor_s"):
+    for name in ("peak_share", "memory_share", "floor_cycles"):
         assert fit.numbers[name] == pytest.approx(TRUE[name], rel=0.1)
         assert fit.spreads[name] < 0.1
     assert (fit.data, fit.device) == ("made up", "round")
@@ -64,7 +64,7 @@ def test_the_interval_holds_nine_in_ten_timings_that_were_not_fitted():
 
 
 def test_twenty_timings_move_what_is_known_of_a_relative():
-    prior = FamilyFit(numbers={**GEMM.start, "memory_share": 0.9, "floor_s": 2e-6},
+    prior = FamilyFit(numbers={**GEMM.start, "memory_share": 0.9, "floor_cycles": 2e3},
                       correction=(0.1,) * 891, device="relative")  # fmt: skip
     new = timings(200, seed=1)
     fit = fit_family(replace(TASK, prior=prior), timings(20))
@@ -89,3 +89,19 @@ def test_the_same_timings_give_the_same_fit():
     first, second = (fit_family(TASK, timings(80, noise=0.1)) for _ in range(2))
     assert first.numbers == second.numbers
     assert first.correction == second.correction
+
+
+def test_what_devices_have_in_common_lies_between_them_and_counts_each_once():
+    sets = [(TASK, timings(count, {**TRUE, "memory_share": share}, noise=0.02, seed=count))
+            for share, count in ((0.5, 400), (0.8, 100))]  # fmt: skip
+    common = fit_common(sets, data="made up")
+    assert 0.55 < common.numbers["memory_share"] < 0.75
+    assert (common.correction, common.data) == ((), "made up")
+    assert common.numbers["quantize_share"] == pytest.approx(GEMM.start["quantize_share"])
+
+
+def test_the_level_of_a_device_is_not_in_the_interval_of_what_is_common():
+    alike = [(TASK, timings(100, noise=0.05, seed=seed)) for seed in (0, 1)]
+    slower = replace(alike[1][1], time_s=1.5 * alike[1][1].time_s)
+    low, high = fit_common([alike[0], (TASK, slower)]).error_ratio or (0.0, 0.0)
+    assert 1.05 < high / low < 1.45

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hwmodels.gpu.fits import Fits, SetKey
+from hwmodels.gpu.chip import chip_of
+from hwmodels.gpu.fits import COMMON, Fits, SetKey
 from hwmodels.gpu.gemm import GEMM
 from hwmodels.spec import FamilyFit
 from validation import kernel_suite
@@ -46,7 +47,8 @@ def test_what_cannot_be_predicted_says_why_and_the_others_keep_their_place(wrong
 
 
 def test_a_prediction_is_the_form_at_the_numbers_with_the_interval_of_the_fit():
-    known = FamilyFit(numbers={**GEMM.start, "floor_s": 1.0}, error_ratio=(0.5, 3.0))
+    second = chip_of(kernel_suite.spec_of(H100)).clock_hz
+    known = FamilyFit(numbers={**GEMM.start, "floor_cycles": second}, error_ratio=(0.5, 3.0))
     (answer,) = predict_by([case()], lambda _: {("gemm", "bfloat16"): known})
     assert isinstance(answer, Prediction)
     assert answer.value == pytest.approx(1.0, rel=0.01)
@@ -90,7 +92,8 @@ def test_a_fit_names_the_rows_it_saw_and_none_that_is_held_out(cases):
     hidden = {one.case_id for one in cases if held_out(one, GROUP)}
     assert hidden
     assert not hidden & set(tables["case_ids"])
-    assert set(tables["fits"]) == {KEY, KEY._replace(device="nvidia-a100-sxm-80gb")}
+    devices = {H100, "nvidia-a100-sxm-80gb", COMMON}
+    assert set(tables["fits"]) == {KEY._replace(device=name) for name in devices}
     assert all("made up" in one.data for one in tables["fits"].values())
     assert len(tables["remarks"]) == 2
     assert "as if known by its datasheet only" in tables["remarks"][0]

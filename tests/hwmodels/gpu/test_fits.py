@@ -7,7 +7,7 @@ import pytest
 from hwmodels.device_writer import write_device, write_family_fit
 from hwmodels.devices import find_spec
 from hwmodels.gpu.families import FAMILIES, fit_for
-from hwmodels.gpu.fits import Fits, SetKey, distance, fits_file
+from hwmodels.gpu.fits import COMMON, Fits, SetKey, distance, fits_file
 from hwmodels.relatives import completed
 from hwmodels.spec import Calibration, FamilyFit
 from simulator.errors import FileError
@@ -16,8 +16,9 @@ from tests.hwmodels.gpu.chips import gpu
 GEMM = FAMILIES["gemm"]
 
 
-def fit(device, floor_s=1e-6, correction=()):
-    return FamilyFit(numbers={**GEMM.start, "floor_s": floor_s}, spreads={"floor_s": 0.1},
+def fit(device, floor_cycles=1000.0, correction=()):
+    return FamilyFit(numbers={**GEMM.start, "floor_cycles": floor_cycles},
+                     spreads={"floor_cycles": 0.1},
                      correction=correction, error_ratio=(0.9, 1.1), data="12 kernels",
                      device=device)  # fmt: skip
 
@@ -29,16 +30,16 @@ def spec(name):
 @pytest.fixture
 def folder(tmp_path):
     """Hold fits of an A100 and an H100."""
-    for device, floor_s in (("nvidia-a100-sxm-80gb", 1e-6), ("nvidia-h100-sxm-80gb", 2e-6)):
+    for device, cycles in (("nvidia-a100-sxm-80gb", 1e3), ("nvidia-h100-sxm-80gb", 2e3)):
         key = SetKey(device, "gemm", "bfloat16")
-        write_family_fit(fits_file(key, tmp_path), fit(device, floor_s, (0.5, -0.25)))
+        write_family_fit(fits_file(key, tmp_path), fit(device, cycles, (0.5, -0.25)))
     return tmp_path
 
 
 def test_what_was_written_is_read_back(folder):
     found = Fits(spec("nvidia-h100-sxm-80gb"), find_spec, folder)["gemm", "bfloat16"]
-    assert found.numbers["floor_s"] == 2e-6
-    assert found.spreads["floor_s"] == 0.1
+    assert found.numbers["floor_cycles"] == 2e3
+    assert found.spreads["floor_cycles"] == 0.1
     assert found.correction == (0.5, -0.25)
     assert found.error_ratio == (0.9, 1.1)
     assert (found.data, found.device) == ("12 kernels", "nvidia-h100-sxm-80gb")
@@ -66,13 +67,13 @@ def test_a_dtype_without_a_fit_takes_the_one_of_its_width_else_only_the_numbers(
     fits = Fits(spec("nvidia-h100-sxm-80gb"), find_spec, folder)
     assert fit_for(GEMM, "float16", fits).correction == (0.5, -0.25)
     assert fit_for(GEMM, "float32", fits).correction == ()
-    assert fit_for(GEMM, "float32", fits).numbers["floor_s"] == 2e-6
+    assert fit_for(GEMM, "float32", fits).numbers["floor_cycles"] == 2e3
     assert fit_for(GEMM, "float32", {}).numbers == GEMM.start
 
 
 def test_of_the_two_halves_counts_what_was_measured_nearer(folder):
     far = SetKey("nvidia-v100-sxm2-16gb", "gemm", "float16")
-    write_family_fit(fits_file(far, folder), fit(far.device, 9e-6))
+    write_family_fit(fits_file(far, folder), fit(far.device, 9e3))
     for name, nearest in (
         ("nvidia-h100-sxm-80gb", "nvidia-h100-sxm-80gb"),
         ("nvidia-h200-sxm-141gb", "nvidia-h100-sxm-80gb"),
@@ -110,12 +111,26 @@ def test_a_broken_fit_is_one_error_that_names_file_and_key(folder, text, complai
 def test_the_calibration_of_a_users_device_goes_first(tmp_path, monkeypatch):
     base = find_spec("nvidia-h100-sxm-80gb")
     own = Calibration(numbers={}, data="mine", date="2026-01-31",
-                      families={("gemm", "bfloat16"): fit("mine", 7e-6)})  # fmt: skip
+                      families={("gemm", "bfloat16"): fit("mine", 7e3)})  # fmt: skip
     path = tmp_path / "mine.toml"
     write_device(path, base.replaced(name="mine", calibration=own), like=base)
     found = gpu(path).fits["gemm", "bfloat16"]
-    assert found.numbers["floor_s"] == 7e-6
+    assert found.numbers["floor_cycles"] == 7e3
     assert found.device == "mine"
+
+
+def test_what_devices_have_in_common_stands_for_a_relative_of_another_architecture(folder):
+    common = SetKey(COMMON, "gemm", "bfloat16")
+    write_family_fit(fits_file(common, folder), fit("both", 5e3))
+    for name, cycles in (
+        ("nvidia-h100-sxm-80gb", 2e3),
+        ("nvidia-h200-sxm-141gb", 2e3),  # of the same architecture
+        ("nvidia-b200-sxm", 5e3),
+    ):
+        found = Fits(spec(name), find_spec, folder)["gemm", "bfloat16"]
+        assert found.numbers["floor_cycles"] == cycles
+        assert found.device == "nvidia-h100-sxm-80gb"
+        assert (found.error_ratio != (0.9, 1.1)) == (name != "nvidia-h100-sxm-80gb")
 
 
 def test_a_device_is_nearest_to_itself():

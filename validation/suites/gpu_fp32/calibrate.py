@@ -17,6 +17,7 @@ from validation.cases import Case
 from validation.fit_gpu import FEWEST_FOR_ALL, Task, fit_family, fit_numbers
 from validation.kernel_suite import (
     KernelSet,
+    common_fits,
     held_out,
     sets_of,
     sizes_of,
@@ -51,7 +52,7 @@ def fit(cases: Sequence[Case]) -> Calibration:
     return {
         "case_ids": sorted(chosen[place].case_id for place in used),
         "remarks": [*remarks(sets, fitted)],
-        "fits": fitted,
+        "fits": {**fitted, **common_fits(sets, DATA)},
     }
 
 
