@@ -19,7 +19,7 @@ from hwmodels.gpu.chip import chip_of
 from hwmodels.gpu.fits import SetKey, fits_file
 from hwmodels.network.nccl import family, fit_key, parts_of
 from hwmodels.network.nccl_fits import Nccl, own_folder
-from hwmodels.network.nccl_plan import wires_of
+from hwmodels.network.nccl_plan import Calls, wires_of
 from hwmodels.relatives import completed
 from hwmodels.spec import FamilyFit, Spec
 from simulator.errors import FileError, InputError, UnknownNameError
@@ -158,4 +158,4 @@ def _error_pct(spec: Spec, runs: Sequence[NcclRun], fit: FamilyFit) -> float:
 
 def _times_s(spec: Spec, run: NcclRun, fit: FamilyFit) -> FloatArray:
     ranks = np.full(len(run.nbytes), float(run.ranks))
-    return parts_of(run.kind, run.dtype, wires_of(spec), fit, run.nbytes, ranks).time_s
+    return parts_of(Calls(run.kind, run.dtype, wires_of(spec), run.nbytes, ranks), fit).time_s

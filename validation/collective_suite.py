@@ -17,7 +17,7 @@ from hwmodels.gpu.family import Numbers
 from hwmodels.gpu.fits import SetKey
 from hwmodels.network.nccl import family, fit_key, parts_of
 from hwmodels.network.nccl_fits import Nccl, lent, middle, relatives
-from hwmodels.network.nccl_plan import wires_of
+from hwmodels.network.nccl_plan import Calls, wires_of
 from hwmodels.spec import FamilyFit, Spec
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray
@@ -46,8 +46,8 @@ class CollectiveSet:
         """Return the times by a fit (n,), seconds."""
         wires, sizes = wires_of(spec_of(self.key.device)), self.timings.sizes
         dtype = "int8" if self.key.dtype == "int8" else "float16"
-        parts = parts_of(self.key.family, dtype, wires, fit, sizes["bytes"], sizes["ranks"])
-        return parts.time_s
+        calls = Calls(self.key.family, dtype, wires, sizes["bytes"], sizes["ranks"])
+        return parts_of(calls, fit).time_s
 
     def ratios(self, fit: FamilyFit) -> FloatArray:
         """Return measured over predicted times (n,)."""

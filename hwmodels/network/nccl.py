@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.gpu.family import Axis, Family, Numbers, Parameter, Parts, Sizes
-from hwmodels.network.nccl_plan import IN_SWITCH, RING, Group, Wires, tuning, way
+from hwmodels.network.nccl_plan import PROTOCOLS, RING, TREE, Calls, Wires, tuning, way
 from hwmodels.spec import FamilyFit
 from simulator.errors import InputError
-from simulator.ops import FloatArray
+from simulator.ops import FloatArray, IntArray
 
 _PROTOCOLS = {
     "launch_s": Parameter(5e-7, 5e-6, 1e-4, "before the first and after the last step, seconds"),
@@ -52,12 +52,10 @@ _EXCHANGE = {
 }
 _AXES = (Axis("bytes", 6.0, 1.0, 23, (("ranks", -1.0),)), Axis("ranks", 1.0, 2.0, 2))
 """Of corrections: a rank's part of the message, and the ranks (2, 8 and between)."""
-_AROUND = {"all_reduce": 2.0, "all_gather": 1.0, "reduce_scatter": 1.0, "broadcast": 1.0,
-           "reduce": 1.0}  # fmt: skip
-"""How many times a message's parts go around the ring."""
 _MEASURED = {"broadcast": "all_gather", "reduce": "reduce_scatter", "send_recv": "all_to_all"}
 """Kinds that are timed with the numbers of another one, which uses the wires alike."""
-KINDS = (*_AROUND, "all_to_all", "send_recv")
+KINDS = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce", "all_to_all",
+         "send_recv")  # fmt: skip
 """What is timed here."""
 REDUCING = ("all_reduce", "reduce_scatter", "reduce")
 INTEGERS = ("int8", "uint8", "float8")
@@ -98,8 +96,7 @@ def family(kind: str, wires: Wires) -> Family:
     """
 
     def form(chip: object, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
-        timed = _exchange if kind in ("all_to_all", "send_recv") else _ring
-        return timed(kind, dtype, wires, numbers, sizes)
+        return _form(Calls(kind, dtype, wires, sizes["bytes"], sizes["ranks"]), numbers)
 
     return Family(
         name=kind,
@@ -118,52 +115,59 @@ def _parameters(kind: str, wires: Wires) -> Mapping[str, Parameter]:
     return MappingProxyType(_PROTOCOLS | (_SWITCH if able and kind == "all_reduce" else {}))
 
 
-def parts_of(
-    kind: str, dtype: str, wires: Wires, fit: FamilyFit, nbytes: FloatArray, ranks: FloatArray
-) -> Parts:  # fmt: skip
+def parts_of(calls: Calls, fit: FamilyFit) -> Parts:
     """Return what collectives inside a node spend time on (n,): fixed, and moving data, seconds.
 
     Parameters
     ----------
-    kind, dtype : of all
-    wires : of each rank
+    calls : of one kind
     fit : of the kind on the device, or a relative's
-    nbytes : size of each message (n,)
-    ranks : of each group (n,), at least 2
     """
-    one = family(kind, wires)
-    sizes = {"bytes": nbytes, "ranks": ranks}
-    timed = _exchange if kind in ("all_to_all", "send_recv") else _ring
-    parts = timed(kind, dtype, wires, fit.numbers, sizes)
-    return parts.times(np.exp(one.correction(fit, sizes))) if fit.correction else parts
+    parts = _form(calls, fit.numbers)
+    if not fit.correction:
+        return parts
+    sizes = {"bytes": calls.nbytes, "ranks": calls.ranks}
+    return parts.times(np.exp(family(calls.kind, calls.wires).correction(fit, sizes)))
 
 
-def _ring(kind: str, dtype: str, wires: Wires, numbers: Numbers, sizes: Sizes) -> Parts:
+def _form(calls: Calls, numbers: Numbers) -> Parts:
+    exchanged = calls.kind in ("all_to_all", "send_recv")
+    return _exchange(calls, numbers) if exchanged else _ring(calls, numbers)
+
+
+def _ring(calls: Calls, numbers: Numbers) -> Parts:
     """Return the parts of collectives that go around a ring, or are reduced by the switch."""
-    nbytes, ranks = sizes["bytes"], sizes["ranks"]
-    one_node = Group(ranks=ranks, nodes=np.ones(len(ranks)), nic_bytes_per_s=np.zeros(len(ranks)))
-    chosen = way(kind, dtype, wires, nbytes, one_node)
-    steps = _AROUND[kind] * (ranks - 1)
-    chained = kind in ("broadcast", "reduce")
-    part = nbytes / ranks
-    moved = nbytes if chained else part * (steps + numbers["last"])
-    crowd, ll_crowd = _crowds(numbers, ranks)
-    channel = tuning()["channel"]["ll_bytes"]
-    fixed = [
-        steps * (numbers["ll_step_s"] + numbers["ll_fill_s"] * np.minimum(part / channel, 1.0)),
-        numbers["ll128_base_s"] + steps * numbers["ll128_step_s"],
-        numbers["simple_base_s"] + steps * numbers["simple_step_s"],
-    ]
-    fixed = [numbers["launch_s"] + one for one in fixed]
-    moved = moved * _mesh(wires, ranks)
-    bulk = [
-        moved / (wires.bytes_per_s * numbers[f"{protocol}_share"]) * shared
-        for protocol, shared in (("ll", ll_crowd), ("ll128", crowd), ("simple", crowd))
-    ]
+    chosen = way(calls)
+    # Inside a node a tree is a chain up and down: the steps and the traffic of a ring.
+    chosen = np.where(chosen >= TREE, RING + chosen - TREE, chosen)
+    fixed, bulk = _ring_fixed_s(calls, numbers), _ring_bulk_s(calls, numbers)
     if "switch_share" in numbers:
-        fixed.append(np.full(len(nbytes), numbers["switch_base_s"]))
-        bulk.append(nbytes / (wires.bytes_per_s * numbers["switch_share"]))
-    return _chosen(np.where(chosen > IN_SWITCH, RING + chosen - IN_SWITCH - 1, chosen), fixed, bulk)
+        fixed.append(np.full(len(calls.nbytes), numbers["switch_base_s"]))
+        bulk.append(calls.nbytes / (calls.wires.bytes_per_s * numbers["switch_share"]))
+    return _chosen(chosen, fixed, bulk)
+
+
+def _ring_fixed_s(calls: Calls, numbers: Numbers) -> list[FloatArray]:
+    """Return the launch and the latencies by each protocol (n,), seconds."""
+    channel = tuning()["channel"]["ll_bytes"]
+    filled = np.minimum(calls.nbytes / calls.ranks / channel, 1.0)
+    fixed = [
+        calls.steps * (numbers["ll_step_s"] + numbers["ll_fill_s"] * filled),
+        numbers["ll128_base_s"] + calls.steps * numbers["ll128_step_s"],
+        numbers["simple_base_s"] + calls.steps * numbers["simple_step_s"],
+    ]
+    return [numbers["launch_s"] + one for one in fixed]
+
+
+def _ring_bulk_s(calls: Calls, numbers: Numbers) -> list[FloatArray]:
+    """Return the time of the data by each protocol (n,), seconds."""
+    moved = calls.nbytes * _mesh(calls.wires, calls.ranks)
+    if calls.kind not in ("broadcast", "reduce"):
+        moved = moved / calls.ranks * (calls.steps + numbers["last"])
+    crowd, ll_crowd = _crowds(numbers, calls.ranks)
+    crowds = dict(zip(PROTOCOLS, (ll_crowd, crowd, crowd), strict=True))
+    return [moved / (calls.wires.bytes_per_s * numbers[f"{protocol}_share"]) * shared
+            for protocol, shared in crowds.items()]  # fmt: skip
 
 
 def _crowds(numbers: Numbers, ranks: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -182,22 +186,23 @@ def _mesh(wires: Wires, ranks: FloatArray) -> FloatArray:
     return longer
 
 
-def _chosen(chosen: FloatArray, fixed: list[FloatArray], bulk: list[FloatArray]) -> Parts:
+def _chosen(chosen: IntArray, fixed: list[FloatArray], bulk: list[FloatArray]) -> Parts:
     at = np.minimum(chosen, len(fixed) - 1), np.arange(len(chosen))
     return Parts(np.stack(fixed)[at], np.zeros(len(chosen)), np.stack(bulk)[at])
 
 
-def _exchange(kind: str, dtype: str, wires: Wires, numbers: Numbers, sizes: Sizes) -> Parts:
+def _exchange(calls: Calls, numbers: Numbers) -> Parts:
     """Return the parts of exchanges in which each rank sends to all others at once."""
-    nbytes, ranks = sizes["bytes"], sizes["ranks"]
-    peers = ranks - 1
-    part = nbytes / ranks if kind == "all_to_all" else nbytes
-    own = numbers["last"] if kind == "all_to_all" else 0.0
-    crowd, ll_crowd = _crowds(numbers, ranks)
+    peers = calls.ranks - 1
+    part, own = calls.nbytes / calls.ranks, numbers["last"]
+    if calls.kind == "send_recv":
+        part, own = calls.nbytes, 0.0
+    crowd, ll_crowd = _crowds(numbers, calls.ranks)
     start = numbers["launch_s"] + peers * numbers["peer_s"]
     fixed = [start, start + numbers["simple_base_s"]]
+    wire = calls.wires.bytes_per_s
     bulk = [
-        part / (wires.bytes_per_s * numbers["ll_peer_share"]) * ll_crowd,
-        part * (peers + own) / (wires.bytes_per_s * numbers["simple_share"]) * crowd,
+        part / (wire * numbers["ll_peer_share"]) * ll_crowd,
+        part * (peers + own) / (wire * numbers["simple_share"]) * crowd,
     ]
     return _chosen((part > tuning()["peer"]["ll_bytes"]).astype(np.int64), fixed, bulk)

@@ -23,7 +23,7 @@ from hwmodels.device_file import FindSpec, read_family_fit
 from hwmodels.gpu.fits import SetKey, distance, fits_file
 from hwmodels.home import home
 from hwmodels.network.nccl import family, fit_key, parts_of
-from hwmodels.network.nccl_plan import PROTOCOLS, Wires, tuning, wires_of
+from hwmodels.network.nccl_plan import PROTOCOLS, Calls, Wires, tuning, wires_of
 from hwmodels.spec import FamilyFit, Spec
 from simulator.errors import InputError
 from simulator.ops import FloatArray
@@ -80,8 +80,8 @@ class Nccl:
             raise InputError(f"{kind} needs a group of at least 2 ranks; got {ranks}")
         if not (np.isfinite(sizes) & (sizes >= 0)).all():
             raise InputError(f"{kind} of {sizes.min():g} bytes; bytes must be finite, at least 0")
-        parts = parts_of(kind, dtype, wires_of(self.spec), self.fit(kind, dtype), sizes,
-                         np.full(len(sizes), float(ranks)))  # fmt: skip
+        calls = Calls(kind, dtype, wires_of(self.spec), sizes, np.full(len(sizes), float(ranks)))
+        parts = parts_of(calls, self.fit(kind, dtype))
         return parts.overhead_s, parts.memory_s
 
     def fit(self, kind: str, dtype: str = "float32") -> FamilyFit:

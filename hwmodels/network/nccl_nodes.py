@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from hwmodels.gpu.family import Parts
 from hwmodels.network.nccl import parts_of
-from hwmodels.network.nccl_plan import IN_SWITCH, PROTOCOLS, TREE, Group, Wires, tuning, way
+from hwmodels.network.nccl_plan import IN_SWITCH, PROTOCOLS, TREE, Calls, Nodes, tuning, way
 from hwmodels.spec import FamilyFit
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray, IntArray
@@ -67,47 +67,41 @@ def find_fabric(name: str) -> Fabric:
     return fabrics()[name]
 
 
-def between_nodes(
-    kind: str, dtype: str, wires: Wires, fit: FamilyFit, nbytes: FloatArray, group: Group,
-    fabric: Fabric,
-) -> Parts:  # fmt: skip
+def between_nodes(calls: Calls, nodes: Nodes, fit: FamilyFit, fabric: Fabric) -> Parts:
     """Return what collectives on several nodes spend time on (n,): fixed, and moving data, seconds.
 
     Parameters
     ----------
-    kind, dtype : of all
-    wires, fit : of the devices inside a node
-    nbytes : size of each message (n,)
-    group : ranks, nodes (2 or more) and cards of each (n,)
+    calls : of one kind
+    nodes : that they are spread over, 2 or more
+    fit : of the devices inside a node
     fabric : between the nodes
 
     Raises
     ------
     InputError : ranks that do not fill the nodes evenly
     """
-    local = group.ranks / group.nodes
+    local = calls.ranks / nodes.count
     if (local != np.floor(local)).any():
-        raise InputError(f"{group.ranks.max():g} ranks do not spread evenly over "
-                         f"{group.nodes.max():g} nodes")  # fmt: skip
-    inside = _inside(kind, dtype, wires, fit, nbytes, local)
-    protocol = _protocol(way(kind, dtype, wires, nbytes, group))
+        raise InputError(f"{calls.ranks.max():g} ranks do not spread evenly over "
+                         f"{nodes.count.max():g} nodes")  # fmt: skip
+    inside = _inside(replace(calls, ranks=local), fit)
+    protocol = _protocol(way(calls, nodes))
     steps_us = np.array(tuning()["step_us"]["network"]["tree"])
     step_s = fabric.step_s * (steps_us / steps_us[0])[protocol]
-    rate = fabric.share * group.nic_bytes_per_s * np.array(tuning()["share"]["ring"])[protocol]
-    outside = _outside_bytes(kind, nbytes, group) / rate
+    rate = fabric.share * nodes.nic_bytes_per_s * np.array(tuning()["share"]["ring"])[protocol]
+    outside = _outside_bytes(calls, nodes) / rate
     longer = np.maximum(inside.memory_s, outside)
     shorter = np.minimum(inside.memory_s, outside)
-    waiting = np.minimum(1.0, fabric.pipeline_bytes / np.maximum(nbytes, 1.0))
-    return Parts(inside.overhead_s + _steps(kind, group) * step_s,
-                 np.zeros(len(nbytes)), longer + waiting * shorter)  # fmt: skip
+    waiting = np.minimum(1.0, fabric.pipeline_bytes / np.maximum(calls.nbytes, 1.0))
+    return Parts(inside.overhead_s + _steps(calls.kind, nodes.count) * step_s,
+                 np.zeros(len(calls.nbytes)), longer + waiting * shorter)  # fmt: skip
 
 
-def _inside(
-    kind: str, dtype: str, wires: Wires, fit: FamilyFit, nbytes: FloatArray, local: FloatArray
-) -> Parts:  # fmt: skip
+def _inside(calls: Calls, fit: FamilyFit) -> Parts:
     """Return the parts inside a node; where it has one rank, that of the launch."""
-    parts = parts_of(kind, dtype, wires, fit, nbytes, np.maximum(local, 2.0))
-    alone = local < 2
+    parts = parts_of(replace(calls, ranks=np.maximum(calls.ranks, 2.0)), fit)
+    alone = calls.ranks < 2
     return Parts(np.where(alone, fit.numbers["launch_s"], parts.overhead_s),
                  parts.compute_s, np.where(alone, 0.0, parts.memory_s))  # fmt: skip
 
@@ -119,21 +113,22 @@ def _protocol(ways: IntArray) -> IntArray:
     return places
 
 
-def _steps(kind: str, group: Group) -> FloatArray:
+def _steps(kind: str, nodes: FloatArray) -> FloatArray:
     """Return the steps between nodes that follow one another (n,)."""
-    deep = np.ceil(np.log2(group.nodes))
+    deep = np.ceil(np.log2(nodes))
     if kind == "all_reduce":
         return 2.0 * deep
     if kind in ("all_gather", "reduce_scatter"):
-        return group.nodes - 1
-    return deep if kind in ("broadcast", "reduce") else np.ones(len(group.nodes))
+        return nodes - 1
+    return deep if kind in ("broadcast", "reduce") else np.ones(len(nodes))
 
 
-def _outside_bytes(kind: str, nbytes: FloatArray, group: Group) -> FloatArray:
+def _outside_bytes(calls: Calls, nodes: Nodes) -> FloatArray:
     """Return what each node sends to others (n,), bytes."""
-    nodes, others = group.nodes, (group.nodes - 1) / group.nodes
+    kind, nbytes, count = calls.kind, calls.nbytes, nodes.count
+    others = (count - 1) / count
     if kind == "all_reduce":
-        return nbytes * np.where(nodes > 2, 2.0 * others, 1.0)
+        return nbytes * np.where(count > 2, 2.0 * others, 1.0)
     if kind in ("all_gather", "reduce_scatter"):
         return nbytes * others
-    return nbytes * others * group.ranks / nodes if kind == "all_to_all" else nbytes
+    return nbytes * others * calls.ranks / count if kind == "all_to_all" else nbytes

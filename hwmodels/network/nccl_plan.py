@@ -78,25 +78,48 @@ def _generation(spec: Spec) -> str:
     return name if name in known else known[-1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Be n groups of equal devices that a collective runs on.
+@dataclass(frozen=True, slots=True, eq=False)
+class Calls:
+    """Be n collectives of one kind between equal devices.
 
     Parameters
     ----------
+    kind : "all_reduce"
+    dtype : of what is reduced
+    wires : of each device
+    nbytes : size of each message (n,) as NCCL's tests count it: the whole message
     ranks : of each group (n,), at least 2
-    nodes : that they are spread over evenly (n,)
-    nic_bytes_per_s : of all network cards of a node, one direction (n,); 0 where there is one node
     """
 
+    kind: str
+    dtype: str
+    wires: Wires
+    nbytes: FloatArray
     ranks: FloatArray
-    nodes: FloatArray
-    nic_bytes_per_s: FloatArray
 
     @property
     def steps(self) -> FloatArray:
-        """Return the steps once around a ring (n,)."""
-        return self.ranks - 1
+        """Return the steps of a ring (n,): once around, twice where all are to have the sum."""
+        return (self.ranks - 1) * (2.0 if self.kind == "all_reduce" else 1.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nodes:
+    """Say how groups are spread over nodes.
+
+    Parameters
+    ----------
+    count : of nodes (n,), over which the ranks are spread evenly
+    nic_bytes_per_s : of all network cards of a node, one direction (n,)
+    """
+
+    count: FloatArray
+    nic_bytes_per_s: FloatArray
+
+
+def one_node(calls: Calls) -> Nodes:
+    """Return that each group has a node of its own."""
+    return Nodes(np.ones(len(calls.ranks)), np.full(len(calls.ranks), np.inf))
 
 
 @functools.cache
@@ -105,111 +128,97 @@ def tuning() -> Mapping[str, Any]:
     return tomllib.loads(FILE.read_text(encoding="utf-8"))
 
 
-def way(kind: str, dtype: str, wires: Wires, nbytes: FloatArray, group: Group) -> IntArray:
-    """Return which of the `WAYS` NCCL takes for each message (n,).
+def way(calls: Calls, nodes: Nodes | None = None) -> IntArray:
+    """Return which of the `WAYS` NCCL takes for each call (n,).
 
     Parameters
     ----------
-    kind : of the collective; all that are not all_reduce go by rings
-    dtype : of what is reduced
-    wires : of each rank
-    nbytes : size of the message as NCCL counts it (n,)
-    group : that it is exchanged in (n,)
+    calls : all that are not all_reduce go by rings
+    nodes : that they are spread over; None: one
 
     >>> from hwmodels.devices import find_spec
     >>> a100 = wires_of(find_spec("nvidia-a100-sxm-80gb"))
-    >>> two = Group(ranks=np.full(2, 2.0), nodes=np.ones(2), nic_bytes_per_s=np.zeros(2))
-    >>> [WAYS[i] for i in way("all_reduce", "float16", a100, np.array([2.0**19, 2.0**20]), two)]
+    >>> sizes, two = np.array([2.0**19, 2.0**20]), np.full(2, 2.0)
+    >>> [WAYS[i] for i in way(Calls("all_reduce", "float16", a100, sizes, two))]
     ['ring ll', 'ring simple']
     """
-    fastest: IntArray = np.argmin(_forecasts_s(kind, dtype, wires, nbytes, group), axis=0)
+    fastest: IntArray = np.argmin(_forecasts_s(calls, nodes or one_node(calls)), axis=0)
     return fastest
 
 
-def _forecasts_s(
-    kind: str, dtype: str, wires: Wires, nbytes: FloatArray, group: Group
-) -> FloatArray:
+def _forecasts_s(calls: Calls, nodes: Nodes) -> FloatArray:
     """Return NCCL's own forecast of each way (ways, n), seconds; infinite where it is ruled out."""
-    found = np.full((len(WAYS), len(nbytes)), np.inf)
-    bus = _bus_bytes_per_s(wires, group)
-    around = 2.0 if kind == "all_reduce" else 1.0
+    found = np.full((len(WAYS), len(calls.nbytes)), np.inf)
+    bus = _bus_bytes_per_s(calls, nodes)
+    reduced = calls.kind == "all_reduce"
     for place, protocol in enumerate(PROTOCOLS):
-        if protocol == "ll128" and not wires.own_links:
+        if protocol == "ll128" and not calls.wires.own_links:
             continue
-        found[RING + place] = _ring_s(around, place, wires, nbytes, group, bus)
-        if kind == "all_reduce":
-            found[TREE + place] = _tree_s(place, wires, nbytes, group, bus)
-    if kind == "all_reduce" and dtype in _IN_SWITCH_DTYPES:
-        found[IN_SWITCH] = _in_switch_s(wires, nbytes, group, bus)
+        found[RING + place] = _ring_s(place, calls, nodes, bus)
+        if reduced:
+            found[TREE + place] = _tree_s(place, calls, nodes, bus)
+    if reduced and calls.dtype in _IN_SWITCH_DTYPES:
+        found[IN_SWITCH] = _in_switch_s(calls, nodes, bus)
     return found
 
 
-def _bus_bytes_per_s(wires: Wires, group: Group) -> FloatArray:
+def _bus_bytes_per_s(calls: Calls, nodes: Nodes) -> FloatArray:
     """Return the bus bandwidth that NCCL counts on (n,)."""
-    share = tuning()["wire_share"]
-    wire = wires.bytes_per_s
+    share, wires = tuning()["wire_share"], calls.wires
     if wires.own_links:
-        inside = np.full(len(group.ranks), wire * share["nvlink"])
+        inside = np.full(len(calls.ranks), wires.bytes_per_s * share["nvlink"])
     else:
-        local = group.ranks / group.nodes
-        inside = wire * share["pcie"] * np.maximum(local / 2, 1) ** -share["pcie_group_power"]
-    outside = np.where(group.nodes > 1, group.nic_bytes_per_s, np.inf)
-    narrower: FloatArray = np.minimum(inside, outside)
+        crowd = np.maximum(calls.ranks / nodes.count / 2, 1.0) ** share["pcie_group_power"]
+        inside = wires.bytes_per_s * share["pcie"] / crowd
+    narrower: FloatArray = np.minimum(inside, nodes.nic_bytes_per_s)
     return narrower
 
 
-def _ll_limit(wires: Wires, group: Group) -> FloatArray:
-    """Return the most that LL carries (n,), bytes/s."""
-    limits = np.array(tuning()["ll_gb_per_s"][wires.generation]) * 1e9
-    limited: FloatArray = limits[np.clip(group.nodes, 1, 3).astype(int) - 1]
+def _rate(algorithm: str, place: int, calls: Calls, nodes: Nodes, bus: FloatArray) -> FloatArray:
+    """Return the share of the bus bandwidth that a way is taken to reach (n,), bytes/s."""
+    rate: FloatArray = bus * tuning()["share"][algorithm][place]
+    if PROTOCOLS[place] != "ll":
+        return rate
+    limits = np.array(tuning()["ll_gb_per_s"][calls.wires.generation]) * 1e9
+    limited: FloatArray = np.minimum(rate, limits[np.clip(nodes.count, 1, 3).astype(int) - 1])
     return limited
 
 
-def _step_s(wires: Wires, algorithm: str, place: int) -> tuple[float, float]:
-    """Return the time of a step inside a node and between nodes, seconds."""
+def _latencies_s(algorithm: str, place: int, wires: Wires) -> tuple[float, float, float]:
+    """Return the launch, a step inside a node and one between nodes, seconds."""
     steps = tuning()["step_us"]
-    inside = steps["pcie" if not wires.own_links else "nvlink"]
-    return inside[algorithm][place] * 1e-6, steps["network"][algorithm][place] * 1e-6
+    inside = steps["nvlink" if wires.own_links else "pcie"]
+    latencies = (tuning()["base_us"], inside, steps["network"])
+    base_s, inside_s, outside_s = (one[algorithm][place] * 1e-6 for one in latencies)
+    return base_s, inside_s, outside_s
 
 
-def _ring_s(
-    around: float, place: int, wires: Wires, nbytes: FloatArray, group: Group, bus: FloatArray
-) -> FloatArray:  # fmt: skip
-    inside_s, outside_s = _step_s(wires, "ring", place)
-    steps, far = around * group.steps, around * (group.nodes - 1)
-    rate = bus * tuning()["share"]["ring"][place]
-    if PROTOCOLS[place] == "ll":
-        rate = np.minimum(rate, _ll_limit(wires, group))
-    base_s = tuning()["base_us"]["ring"][place] * 1e-6
-    time: FloatArray = base_s + (steps - far) * inside_s + far * outside_s + (
-        nbytes * steps / group.ranks / rate)  # fmt: skip
+def _ring_s(place: int, calls: Calls, nodes: Nodes, bus: FloatArray) -> FloatArray:
+    base_s, inside_s, outside_s = _latencies_s("ring", place, calls.wires)
+    far = calls.steps / (calls.ranks - 1) * (nodes.count - 1)
+    rate = _rate("ring", place, calls, nodes, bus)
+    time: FloatArray = base_s + (calls.steps - far) * inside_s + far * outside_s + (
+        calls.nbytes * calls.steps / calls.ranks / rate)  # fmt: skip
     return time
 
 
-def _tree_s(
-    place: int, wires: Wires, nbytes: FloatArray, group: Group, bus: FloatArray
-) -> FloatArray:
-    inside_s, outside_s = _step_s(wires, "tree", place)
+def _tree_s(place: int, calls: Calls, nodes: Nodes, bus: FloatArray) -> FloatArray:
+    base_s, inside_s, outside_s = _latencies_s("tree", place, calls.wires)
     factors = np.array(tuning()["tree_factor"][PROTOCOLS[place]])
-    octave = np.floor(np.log2(np.maximum(nbytes, 64.0) / 64)).astype(int)
+    octave = np.floor(np.log2(np.maximum(calls.nbytes, 64.0) / 64)).astype(int)
     factor = np.where(octave < len(factors), factors[np.minimum(octave, len(factors) - 1)], 1.0)
-    rate = bus * tuning()["share"]["tree"][place]
-    if PROTOCOLS[place] == "ll":
-        rate = np.minimum(rate, _ll_limit(wires, group))
-    down = (group.ranks / group.nodes - 1) * inside_s
-    down = down + np.floor(np.log2(group.nodes)) * outside_s
-    time: FloatArray = (
-        tuning()["base_us"]["tree"][place] * 1e-6 + 2 * down + 2 * nbytes / (rate * factor)
-    )
+    rate = _rate("tree", place, calls, nodes, bus) * factor
+    down = (calls.ranks / nodes.count - 1) * inside_s + np.floor(np.log2(nodes.count)) * outside_s
+    time: FloatArray = base_s + 2 * down + 2 * calls.nbytes / rate
     return time
 
 
-def _in_switch_s(wires: Wires, nbytes: FloatArray, group: Group, bus: FloatArray) -> FloatArray:
+def _in_switch_s(calls: Calls, nodes: Nodes, bus: FloatArray) -> FloatArray:
     """Return the forecast of a reduction by the switch of a node (n,)."""
-    figures = tuning()["in_switch"]
+    figures, wires = tuning()["in_switch"], calls.wires
     channel = figures["channel_gb_per_s"].get(wires.generation)
     if channel is None or not wires.own_links:
-        return np.full(len(nbytes), np.inf)
-    rate = np.minimum(group.ranks * channel * 1e9, bus) * figures["share"]
-    time: FloatArray = figures["nvlink_us"] * 1e-6 + nbytes / rate
-    return np.where((group.ranks > 2) & (group.nodes == 1), time, np.inf)
+        return np.full(len(calls.nbytes), np.inf)
+    rate = np.minimum(calls.ranks * channel * 1e9, bus) * figures["share"]
+    time: FloatArray = figures["nvlink_us"] * 1e-6 + calls.nbytes / rate
+    return np.where((calls.ranks > 2) & (nodes.count == 1), time, np.inf)

@@ -6,7 +6,7 @@ import pytest
 from hwmodels.devices import find_spec
 from hwmodels.network.nccl import KINDS, family, fit_key, parts_of
 from hwmodels.network.nccl_fits import PACKAGED, Nccl, converted, lent, middle, relatives
-from hwmodels.network.nccl_plan import wires_of
+from hwmodels.network.nccl_plan import Calls, wires_of
 from hwmodels.spec import FamilyFit
 from simulator.errors import InputError
 
@@ -52,7 +52,7 @@ def test_fixed_and_moving_parts_add_up_and_only_the_moving_one_follows_the_wire(
     spec = find_spec("a100_sxm")
     wires, one = wires_of(spec), family("all_gather", wires_of(spec))
     fit = FamilyFit(numbers=one.start)
-    parts = parts_of("all_gather", "any", wires, fit, np.array([2.0**30]), np.array([8.0]))
+    parts = parts_of(Calls("all_gather", "any", wires, np.array([2.0**30]), np.array([8.0])), fit)
     assert parts.time_s[0] == parts.overhead_s[0] + parts.memory_s[0]
     share = fit.numbers["simple_share"]
     part = 2.0**30 / 8 / (wires.bytes_per_s * share)

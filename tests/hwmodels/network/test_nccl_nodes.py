@@ -6,7 +6,7 @@ import pytest
 from hwmodels.devices import find_spec
 from hwmodels.network.nccl import family, parts_of
 from hwmodels.network.nccl_nodes import between_nodes, fabrics, find_fabric
-from hwmodels.network.nccl_plan import Group, wires_of
+from hwmodels.network.nccl_plan import Calls, Nodes, wires_of
 from hwmodels.spec import FamilyFit
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray
@@ -21,15 +21,16 @@ def fit(kind):
 
 def parts(kind, nbytes, ranks, nodes, nic_bytes_per_s=400e9, fabric="infiniband"):
     sizes = np.atleast_1d(np.asarray(nbytes, float))
-    group = Group(ranks=np.full(len(sizes), float(ranks)), nodes=np.full(len(sizes), float(nodes)),
-                  nic_bytes_per_s=np.full(len(sizes), nic_bytes_per_s))  # fmt: skip
-    return between_nodes(kind, "float16", WIRES, fit(kind), sizes, group, find_fabric(fabric))
+    spread = Nodes(np.full(len(sizes), float(nodes)), np.full(len(sizes), nic_bytes_per_s))
+    calls = Calls(kind, "float16", WIRES, sizes, np.full(len(sizes), float(ranks)))
+    return between_nodes(calls, spread, fit(kind), find_fabric(fabric))
 
 
 @pytest.mark.parametrize("kind", ["all_reduce", "all_gather", "reduce_scatter", "broadcast",
                                   "reduce", "all_to_all", "send_recv"])  # fmt: skip
 def test_several_nodes_are_never_quicker_than_one_of_them(kind):
-    one = parts_of(kind, "float16", WIRES, fit(kind), SIZES, np.full(len(SIZES), 8.0)).time_s
+    calls = Calls(kind, "float16", WIRES, SIZES, np.full(len(SIZES), 8.0))
+    one = parts_of(calls, fit(kind)).time_s
     assert (parts(kind, SIZES, 16, 2).time_s > one).all()
 
 

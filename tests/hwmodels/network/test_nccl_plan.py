@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from hwmodels.devices import find_spec
-from hwmodels.network.nccl_plan import WAYS, Group, way, wires_of
+from hwmodels.network.nccl_plan import WAYS, Calls, Nodes, way, wires_of
 from simulator.errors import InputError
 
 
-def chosen(kind, device, ranks, nbytes, dtype="float16", nodes=1, nic_bytes_per_s=0.0):
+def chosen(kind, device, ranks, nbytes, dtype="float16", nodes=1, nic_bytes_per_s=np.inf):
     """Return the way of one message."""
-    group = Group(ranks=np.array([float(ranks)]), nodes=np.array([float(nodes)]),
-                  nic_bytes_per_s=np.array([nic_bytes_per_s]))  # fmt: skip
-    return WAYS[way(kind, dtype, wires_of(find_spec(device)), np.array([float(nbytes)]), group)[0]]
+    calls = Calls(kind, dtype, wires_of(find_spec(device)), np.array([float(nbytes)]),
+                  np.array([float(ranks)]))  # fmt: skip
+    spread = Nodes(np.array([float(nodes)]), np.array([nic_bytes_per_s]))
+    return WAYS[way(calls, spread)[0]]
 
 
 def test_two_a100s_leave_ll_between_512_kib_and_1_mib():

@@ -15,7 +15,7 @@ import numpy as np
 from hwmodels.gpu.family import Parts
 from hwmodels.network.nccl import parts_of
 from hwmodels.network.nccl_nodes import Fabric, between_nodes, fabrics, find_fabric
-from hwmodels.network.nccl_plan import Group, wires_of
+from hwmodels.network.nccl_plan import Calls, Nodes, wires_of
 from hwmodels.spec import FamilyFit
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray
@@ -113,15 +113,14 @@ def system_of(case: Case) -> str:
 
 def system_parts(cases: Sequence[Case], fabric: Fabric | None = None) -> Parts:
     """Return what cases of one kind and GPU spend time on by the packaged numbers (n,)."""
-    first = cases[0]
-    kind, dtype, wires = (first.text("workload"), first.text("workload.dtype"),
-                          wires_of(spec_of(first.text("on"))))  # fmt: skip
-    fit, nbytes, ranks = _fit(first), _column(cases, "workload.bytes"), _column(cases, "on.devices")
+    first, fit = cases[0], _fit(cases[0])
+    calls = Calls(first.text("workload"), first.text("workload.dtype"),
+                  wires_of(spec_of(first.text("on"))), _column(cases, "workload.bytes"),
+                  _column(cases, "on.devices"))  # fmt: skip
     if fabric is None:
-        return parts_of(kind, dtype, wires, fit, nbytes, ranks)
-    group = Group(ranks=ranks, nodes=_column(cases, "on.nodes"),
-                  nic_bytes_per_s=_column(cases, "on.nic_bytes_per_s"))  # fmt: skip
-    return between_nodes(kind, dtype, wires, fit, nbytes, group, fabric)
+        return parts_of(calls, fit)
+    nodes = Nodes(_column(cases, "on.nodes"), _column(cases, "on.nic_bytes_per_s"))
+    return between_nodes(calls, nodes, fit, fabric)
 
 
 def _column(cases: Sequence[Case], name: str) -> FloatArray:
