@@ -1,4 +1,4 @@
-"""Know everything that has a name: devices, workloads, plans, suites, laws."""
+"""Know everything that has a name: devices, shapes, workloads, plans, suites, laws."""
 
 from __future__ import annotations
 
@@ -51,6 +51,17 @@ def plans() -> list[Record]:
     ]
 
 
+def shapes() -> list[Record]:
+    """Return the shapes of networks with the defaults of their parameters."""
+    from hwmodels.network.named_shapes import SHAPES, parameters_of
+
+    return [
+        {"name": name, "kind": "shape", "about": _first_line(make).removeprefix("Return "),
+         "parameters": parameters_of(name)}
+        for name, make in SHAPES.items()
+    ]  # fmt: skip
+
+
 def suites() -> list[Record]:
     """Return the suites."""
     from validation.suite import find_suite, list_suites
@@ -68,6 +79,7 @@ def laws() -> list[Record]:
 
 RECORDS: Mapping[str, Callable[[], list[Record]]] = {
     "device": devices,
+    "shape": shapes,
     "workload": workloads,
     "plan": plans,
     "suite": suites,
@@ -114,6 +126,12 @@ def _find_plan(name: str) -> object:
     return find_plan(name)
 
 
+def _find_shape(name: str) -> object:
+    from hwmodels.network.named_shapes import find_shape
+
+    return find_shape(name)
+
+
 def _find_suite(name: str) -> object:
     from validation.suite import find_suite
 
@@ -130,6 +148,7 @@ def _find_law(name: str) -> object:
 
 _FIND: Mapping[str, Callable[[str], object]] = {
     "device": spec_of,
+    "shape": _find_shape,
     "workload": _find_model,
     "plan": _find_plan,
     "suite": _find_suite,

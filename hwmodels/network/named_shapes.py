@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
+
+import numpy as np
 
 from hwmodels.network.composed_shapes import edge_cloud, nodes, rail_optimised
 from hwmodels.network.graph_shapes import graph
@@ -21,8 +24,24 @@ SHAPES: Mapping[str, Callable[..., Topology]] = {
                  rail_optimised, edge_cloud, graph)
 }  # fmt: skip
 """Shapes by name."""
-ROUTING = ("ecmp", "seed")
-"""Parameters that every shape has beside its own: how flows choose among equal routes."""
+COMMON: Mapping[str, Any] = {"ecmp": "destination", "seed": 0, "failed": (), "degraded": ()}
+"""Parameters that every shape has beside its own, and their defaults: how flows choose among equal
+routes; pairs of nodes between which all links have failed, [node, node]; pairs between which links
+have only a part of their bandwidth, [node, node, part]."""
+NEEDED = "needed"
+"""Stands for the default of a parameter that has none."""
+
+
+def find_shape(name: str) -> Callable[..., Topology]:
+    """Return the function that makes networks of a shape.
+
+    Raises
+    ------
+    UnknownNameError : no such shape
+    """
+    if name not in SHAPES:
+        raise UnknownNameError("shape of a network", name, SHAPES)
+    return SHAPES[name]
 
 
 def topology(shape: str, parameters: Mapping[str, Any]) -> Topology:
@@ -31,7 +50,7 @@ def topology(shape: str, parameters: Mapping[str, Any]) -> Topology:
     Parameters
     ----------
     shape : one of `SHAPES`
-    parameters : of the shape, and `ecmp` and `seed`. A wire is a table with the parameters of a
+    parameters : of the shape, and those of `COMMON`. A wire is a table with the parameters of a
         `Wire`, a network within the network a table with its `shape` and parameters; either may be
         given by dotted names. Quantities may be texts with a unit
 
@@ -46,26 +65,60 @@ def topology(shape: str, parameters: Mapping[str, Any]) -> Topology:
     >>> topology("fat_tree", {"k": 8, "wire.bandwidth_bytes_per_s": 1.25e9}).devices
     128
     """
-    if shape not in SHAPES:
-        raise UnknownNameError("shape of a network", shape, SHAPES)
-    made, hints = SHAPES[shape], get_type_hints(SHAPES[shape])
+    made = find_shape(shape)
+    hints = get_type_hints(made)
     own = inspect.signature(made).parameters
     given = _nested(parameters)
     for name in given:
-        if name not in own and name not in ROUTING:
-            raise UnknownNameError(f"parameter of {shape}", name, [*own, *ROUTING])
-    missing = [n for n, p in own.items() if p.default is p.empty and n not in given]
-    if missing:
-        wires = [f"{name}.bandwidth_bytes_per_s" if _is_wire(hints[name]) else name
-                 for name in missing]  # fmt: skip
-        raise InputError(f"{shape}: needs {', '.join(wires)}")
+        if name not in own and name not in COMMON:
+            raise UnknownNameError(f"parameter of {shape}", name, [*own, *COMMON])
+    needed = [n for n, default in parameters_of(shape).items() if default == NEEDED]
+    if missing := [name for name in needed if name.partition(".")[0] not in given]:
+        raise InputError(f"{shape}: needs {', '.join(missing)}")
     values = {
         name: _value(f"{shape}: {name}", value, hints[name])
         for name, value in given.items() if name in own
     }  # fmt: skip
-    routing = {name: given[name] for name in ROUTING if name in given}
-    found = made(**values)
-    return found.with_ecmp(**{"ecmp": found.ecmp, **routing}) if routing else found
+    return _changed(made(**values), shape, given)
+
+
+def parameters_of(shape: str) -> dict[str, Any]:
+    """Return the parameters of a shape with their defaults, by dotted names.
+
+    >>> parameters_of("star")["devices"], parameters_of("star")["wire.latency_s"]
+    ('needed', 0.0)
+    """
+    found: dict[str, Any] = {}
+    hints = get_type_hints(SHAPES[shape])
+    for name, parameter in inspect.signature(SHAPES[shape]).parameters.items():
+        default = NEEDED if parameter.default is parameter.empty else parameter.default
+        if _is_wire(hints[name]):
+            rest = {field.name: field.default for field in fields(Wire)}
+            found |= {f"{name}.{key}": value for key, value in rest.items()}
+            found[f"{name}.bandwidth_bytes_per_s"] = default
+        else:
+            found[f"{name}.shape" if hints[name] is Topology else name] = default
+    return {**found, **COMMON}
+
+
+def _changed(made: Topology, shape: str, given: Mapping[str, Any]) -> Topology:
+    """Return a network with the parameters that every shape has."""
+    if "ecmp" in given or "seed" in given:
+        made = made.with_ecmp(given.get("ecmp", made.ecmp), given.get("seed", made.seed))
+    for entry in given.get("degraded", ()):
+        *ends, part = _entry(entry, f"{shape}: degraded", "[node, node, part of the bandwidth]", 3)
+        made = made.degraded(made.between(*ends), part)
+    gone = [
+        made.between(*_entry(entry, f"{shape}: failed", "[node, node]", 2))
+        for entry in given.get("failed", ())
+    ]
+    return made.failed(np.concatenate(gone)) if gone else made
+
+
+def _entry(entry: Any, where: str, expected: str, size: int) -> list[Any]:
+    if isinstance(entry, str) or np.shape(entry) != (size,):
+        raise InputError(f"{where}: expected a list of {expected}, got {entry!r}")
+    return list(entry)
 
 
 def read_topology(path: Path, changed: Mapping[str, Any] | None = None) -> Topology:

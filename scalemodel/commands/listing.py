@@ -22,6 +22,7 @@ class Listable(StrEnum):
 
     ALL = "all"
     DEVICES = "devices"
+    SHAPES = "shapes"
     WORKLOADS = "workloads"
     PLANS = "plans"
     SUITES = "suites"
@@ -37,7 +38,7 @@ def show_list(
     what: Annotated[Listable, Argument(help="of what kind")] = Listable.ALL,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List devices, workloads, plans, suites and laws."""
+    """List devices, shapes of networks, workloads, plans, suites and laws."""
     from scalemodel import names
 
     found: list[dict[str, Any]] = []

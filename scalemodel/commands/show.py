@@ -32,7 +32,7 @@ def add(app: Typer) -> None:
 
 def show(
     name: Annotated[
-        str, Argument(help="a device, device file (.toml), workload, plan, suite or law")
+        str, Argument(help="a device, device file (.toml), shape, workload, plan, suite or law")
     ],
     settings: Annotated[
         list[str],
@@ -153,6 +153,19 @@ def _plan(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
     return Table(["parameter", "default"], rows, title=f"{name}: {about}"), document
 
 
+def _shape(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
+    import inspect
+
+    from hwmodels.network.named_shapes import find_shape, parameters_of
+
+    about = (inspect.getdoc(find_shape(name)) or "").partition("\n\nRaises")[0]
+    about = about.partition("\n>>>")[0].rstrip()
+    defaults = parameters_of(name)
+    document = {"name": name, "kind": "shape", "about": about, "parameters": defaults}
+    rows = [[key, value] for key, value in defaults.items()]
+    return Table(["parameter", "default"], rows, title=name, notes=["", about]), document
+
+
 def _suite(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
     from validation.suite import find_suite
 
@@ -174,6 +187,7 @@ def _law(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
 
 _SHOWN: Mapping[str, Callable[[str, Mapping[str, Any]], tuple[Table, Any]]] = {
     "device": device_shown,
+    "shape": _shape,
     "workload": _workload,
     "plan": _plan,
     "suite": _suite,

@@ -149,11 +149,11 @@ def test_a_list_in_json_is_an_array_of_objects_with_name_and_kind(fine):
     found = json.loads(fine("list", "-o", "json"))
     assert all({"name", "kind", "about"} <= record.keys() for record in found)
     kinds = {record["kind"] for record in found}
-    assert {"device", "workload", "plan", "suite", "law"} <= kinds
+    assert {"device", "shape", "workload", "plan", "suite", "law"} <= kinds
     assert {"mlp", "resnet50", DEVICE, "threads", "amdahl"} <= {r["name"] for r in found}
 
 
-@pytest.mark.parametrize("what", ["devices", "workloads", "plans", "suites", "laws"])
+@pytest.mark.parametrize("what", ["devices", "shapes", "workloads", "plans", "suites", "laws"])
 def test_each_kind_can_be_listed_alone(fine, what):
     found = json.loads(fine("list", what, "-o", "json"))
     assert found
@@ -831,6 +831,12 @@ def test_a_network_is_drawn_by_its_shape_or_from_a_file(fine, refused, tmp_path)
     assert "star: needs devices" in refused(1, "plot", "topology", file)
     assert "did you mean 'fat_tree'" in refused(1, "plot", "topology", "fat-tree")
     assert "expected NAME=VALUE" in refused(1, "plot", "topology", "star", "--set", "devices")
+
+
+def test_a_shape_shows_what_it_needs_to_be_drawn(fine):
+    shown = json.loads(fine("show", "leaf_spine", "-o", "json"))
+    assert shown["parameters"]["wire.bandwidth_bytes_per_s"] == "needed"
+    assert "oversubscription" in fine("show", "leaf_spine")
 
 
 def test_a_comparison_is_drawn(fine, refused, tmp_path):

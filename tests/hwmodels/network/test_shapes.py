@@ -8,7 +8,13 @@ import pytest
 
 from hwmodels.network.composed_shapes import edge_cloud, nodes, rail_optimised
 from hwmodels.network.graph_shapes import from_graph, graph
-from hwmodels.network.named_shapes import SHAPES, read_topology, topology
+from hwmodels.network.named_shapes import (
+    NEEDED,
+    SHAPES,
+    parameters_of,
+    read_topology,
+    topology,
+)
 from hwmodels.network.shapes import fat_tree, leaf_spine, ring, star, tapered_fat_tree, torus
 from hwmodels.network.wires import MOST_DEVICES, Wire, wire_of
 from simulator.errors import FileError, InputError, UnitError, UnknownNameError
@@ -281,6 +287,22 @@ def test_ecmp_is_a_parameter_of_every_shape():
     assert (network.ecmp, network.seed) == ("hash", 4)
 
 
+def test_failed_and_degraded_links_are_parameters_of_every_shape():
+    given = {"k": 4, "wire": RATE}
+    gone, slow = ("leaf 0", "aggregation 1"), ("leaf 1", "aggregation 0")
+    network = topology("fat_tree", {**given, "failed": [gone], "degraded": [[*slow, 0.5]]})
+    assert not network.usable[network.between(*gone)].any()
+    assert rates(network, *slow) == [0.625e9, 0.625e9]
+    assert topology("fat_tree", {**given, "failed": []}).usable.all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_parameters_of_a_shape_say_which_are_needed(shape):
+    needed = [name for name, default in parameters_of(shape).items() if default == NEEDED]
+    roots = {name.partition(".")[0] for name in needed}
+    assert roots == {*SMALLEST[shape]}, "these are the fewest that are enough"
+
+
 @pytest.mark.parametrize(
     ("shape", "parameters", "message"),
     [
@@ -300,6 +322,11 @@ def test_ecmp_is_a_parameter_of_every_shape():
         ("graph", {"devices": ["a"], "cables": [{"between": ["a", "b"]}]},
          "graph: cable between a and b: needs bandwidth_bytes_per_s"),
         ("star", {**SMALLEST["star"], "ecmp": "best"}, "choose among equal routes 'best'"),
+        ("star", {**SMALLEST["star"], "failed": ["ab"]}, "failed: expected a list of .node, node."),
+        ("star", {**SMALLEST["star"], "failed": [[0, 9]]}, "expected nodes 0 to 2, got 9"),
+        ("star", {**SMALLEST["star"], "degraded": [[0, 2]]}, "degraded: expected a list of "),
+        ("star", {**SMALLEST["star"], "degraded": [[0, 2, 0]]}, "a factor above 0, at most 1"),
+        ("star", {**SMALLEST["star"], "failed": [[0, 2]]}, "cut off from the other devices"),
         ("star", {**SMALLEST["star"], "seed": -1}, "seed: expected a whole number"),
     ],
 )  # fmt: skip
