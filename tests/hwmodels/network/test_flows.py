@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwmodels.network.flows import Flows, Traffic
+from hwmodels.network.flows import Flows
 from hwmodels.network.schedules import Step
 from hwmodels.network.shapes import fat_tree, star, tapered_fat_tree
 from hwmodels.network.topology import Topology
+from hwmodels.network.traffic import Traffic
 from hwmodels.network.wires import Wire
 from simulator.errors import InputError
 

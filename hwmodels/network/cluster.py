@@ -1,0 +1,126 @@
+"""Be a network of devices: what carries, and the software that uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from hwmodels.network.fabric import OpenFabric
+from hwmodels.network.flows import Flows
+from hwmodels.network.schedules import Step
+from hwmodels.network.topology import Topology
+from hwmodels.network.traffic import Traffic
+from simulator.actions import Group
+from simulator.energy import Energy
+from simulator.errors import InputError
+from simulator.ops import IntArray
+from simulator.protocols import Clock, Placement
+from simulator.source import Source
+
+
+class Library(Protocol):
+    """Be software that communicates, such as gloo or NCCL."""
+
+    @property
+    def name(self) -> str:
+        """Return what it is called."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return where its numbers come from."""
+
+    def message(self, step: Step) -> Traffic:
+        """Return the traffic of a step of one message between devices."""
+
+    def collective(
+        self, kind: str, nbytes: float, devices: IntArray, topology: Topology
+    ) -> Traffic:
+        """Return the traffic of a collective.
+
+        Parameters
+        ----------
+        kind : one of `simulator.actions.COLLECTIVES`
+        nbytes : as of `Rank.collective`
+        devices : of the group's ranks, in order; two or more ranks may share one
+        topology : what connects them
+
+        Raises
+        ------
+        InputError : the library has no such collective
+        """
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cluster:
+    """Be a network: a topology and the software that uses it.
+
+    Parameters
+    ----------
+    topology : devices, links, routes
+    library : how collectives are done
+    sharing : how flows share a link: "plain" or "rtt" (see `Flows`)
+    fold, coalesce : whether to use shortcuts that do not change results (see `Flows`)
+    joules_per_byte : of each byte over each link, J/B; None where unknown
+    idle_w : of switches and cards at all times, W; None where unknown
+    sources : of the topology's numbers
+    """
+
+    topology: Topology
+    library: Library
+    sharing: str = "plain"
+    fold: bool = True
+    coalesce: bool = True
+    joules_per_byte: float | None = None
+    idle_w: float | None = None
+    sources: tuple[Source, ...] = ()
+
+    def collective_s(self, kind: str, nbytes: float, group: Group) -> float:
+        """Return the time of a collective that has the network for itself, seconds.
+
+        Ranks are devices of the same number.
+
+        Raises
+        ------
+        InputError : more ranks than devices, a size below 0, or no such collective
+        """
+        flows = self._flows()
+        flows.begin(self._collective(kind, nbytes, group.ranks))
+        return flows.advance_all()
+
+    def open(self, clock: Clock, placement: Placement) -> OpenFabric:
+        """Return the network in use on a clock, between the devices of a placement."""
+        return OpenFabric(clock, self._flows(), placement.devices, self.library.message,
+                          self._collective, self._energy)  # fmt: skip
+
+    def link_classes(self, devices: IntArray) -> IntArray:
+        """Return a number for each copy (copies,), given its devices [role, copy].
+
+        Copies of a single role exchange nothing but collectives of all of them, whose messages
+        are all carried. Copies of several roles compete for links among each other, so that none
+        stands for others.
+        """
+        roles, copies = devices.shape
+        return np.zeros(copies, np.int64) if roles == 1 else np.arange(copies)
+
+    def _flows(self) -> Flows:
+        return Flows(self.topology, sharing=self.sharing, fold=self.fold, coalesce=self.coalesce)
+
+    def _collective(self, kind: str, nbytes: float, devices: Sequence[int]) -> Traffic:
+        if not nbytes >= 0:
+            raise InputError(f"{kind}: expected 0 or more bytes, got {nbytes}")
+        where = np.asarray(devices)
+        if where.max() >= self.topology.devices:
+            raise InputError(f"{kind}: device {where.max()} of a network of "
+                             f"{self.topology.devices} devices")  # fmt: skip
+        return self.library.collective(kind, nbytes, where, self.topology)
+
+    def _energy(self, time_s: float, flows: Flows) -> Energy:
+        moved = float(flows.carried_bytes.sum())
+        per_byte = self.joules_per_byte
+        return Energy({
+            "network idle": None if self.idle_w is None else self.idle_w * time_s,
+            "network": None if per_byte is None else moved * per_byte,
+        })  # fmt: skip

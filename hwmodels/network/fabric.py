@@ -1,0 +1,106 @@
+"""Be a network in use on a clock: messages and collectives become traffic that competes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import simpy
+
+from hwmodels.network.flows import Flows
+from hwmodels.network.schedules import Step
+from hwmodels.network.traffic import Traffic
+from simulator.actions import Group
+from simulator.energy import Energy
+from simulator.protocols import Clock
+
+MOST_KNOWN = 65_536
+"""Kinds of traffic that are remembered: a program sends the same ones again and again."""
+
+
+class OpenFabric:
+    """Carry what ranks send, and tell the clock when it has arrived.
+
+    Parameters
+    ----------
+    clock : the simulated clock
+    flows : on the topology; no traffic has begun
+    devices : the device of each rank
+    message : from a step of one message to its traffic
+    collective : from kind, size and the devices of a group to its traffic
+    energy : from the time that passed and the traffic to the energy by component
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        flows: Flows,
+        devices: Sequence[int],
+        message: Callable[[Step], Traffic],
+        collective: Callable[[str, float, Sequence[int]], Traffic],
+        energy: Callable[[float, Flows], Energy],
+    ) -> None:
+        self._clock, self._flows, self._devices = clock, flows, devices
+        self._message, self._collective, self._energy = message, collective, energy
+        self._known: dict[object, Traffic] = {}
+        self._waiting: dict[int, simpy.Event] = {}
+        self._alarm_s = math.inf
+
+    def transfer(self, src: int, dst: int, nbytes: float, copies: int) -> simpy.Event:
+        """Begin a message between devices; return when it is delivered."""
+        key = (src, dst, nbytes)
+        found = self._known.get(key)
+        if found is None:
+            step = Step(src=np.array([src]), dst=np.array([dst]), nbytes=np.array([nbytes]))
+            found = self._keep(key, self._message(step))
+        return self._begin(found)
+
+    def collective(self, kind: str, nbytes: float, group: Group, copies: int) -> simpy.Event:
+        """Begin a collective among ranks; return when it ends for all."""
+        key = (kind, nbytes, group)
+        found = self._known.get(key)
+        if found is None:
+            devices = [self._devices[rank] for rank in group.ranks]
+            found = self._keep(key, self._collective(kind, nbytes, devices))
+        return self._begin(found)
+
+    def energy(self, time_s: float) -> Energy:
+        """Return what the network has used from 0 to `time_s`, by component."""
+        return self._energy(time_s, self._flows)
+
+    def _keep(self, key: object, traffic: Traffic) -> Traffic:
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[key] = traffic
+        return traffic
+
+    def _begin(self, traffic: Traffic) -> simpy.Event:
+        event = self._clock.event()
+        self._arrive(self._clock.now)
+        self._waiting[self._flows.begin(traffic)] = event
+        if self._alarm_s > self._clock.now:
+            # Look when something arrives once all that begins in this instant has begun.
+            self._set_alarm(self._clock.now)
+        return event
+
+    def _arrive(self, now_s: float) -> None:
+        """Let pass the time since something happened here last."""
+        # What was meant to be now may round to a little later than the clock's time.
+        for ticket in self._flows.advance(max(now_s, self._flows.now_s)):
+            self._waiting.pop(ticket).succeed()
+
+    def _set_alarm(self, at_s: float) -> None:
+        self._alarm_s = at_s
+        alarm = self._clock.timeout(max(at_s - self._clock.now, 0.0))
+        alarm.callbacks.append(lambda _: self._on_alarm(at_s))
+
+    def _on_alarm(self, meant_s: float) -> None:
+        if meant_s != self._alarm_s:
+            return
+        # The clock adds a delay to its time, which may round to before what was meant.
+        self._arrive(max(meant_s, self._clock.now))
+        self._alarm_s = math.inf
+        next_s = self._flows.next_s()
+        if next_s < math.inf:
+            self._set_alarm(next_s)
