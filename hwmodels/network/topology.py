@@ -239,20 +239,26 @@ class Topology:
         Nodes have `name`, `tier` and `device`; links have their id as key, `bandwidth_bytes_per_s`
         and `latency_s`. Failed links are left out.
         """
-        from networkx import MultiDiGraph
+        return _graph(self)
 
-        graph = MultiDiGraph(name=self.shape)
-        for node, (name, tier) in enumerate(
-            zip(self.names, self.tier_of(np.arange(self.nodes)), strict=True)
-        ):
-            graph.add_node(node, name=name, tier=self.tiers[tier].name, device=node < self.devices)
-        for link in np.flatnonzero(self.usable).tolist():
-            graph.add_edge(
-                int(self.tail[link]), int(self.head[link]), key=link,
-                bandwidth_bytes_per_s=float(self.bandwidth_bytes_per_s[link]),
-                latency_s=float(self.latency_s[link]),
-            )  # fmt: skip
-        return graph
+
+def _graph(topology: Topology) -> Any:
+    from networkx import MultiDiGraph
+
+    graph = MultiDiGraph(name=topology.shape)
+    for node, (name, tier) in enumerate(
+        zip(topology.names, topology.tier_of(np.arange(topology.nodes)), strict=True)
+    ):
+        graph.add_node(
+            node, name=name, tier=topology.tiers[tier].name, device=node < topology.devices
+        )
+    for link in np.flatnonzero(topology.usable).tolist():
+        graph.add_edge(
+            int(topology.tail[link]), int(topology.head[link]), key=link,
+            bandwidth_bytes_per_s=float(topology.bandwidth_bytes_per_s[link]),
+            latency_s=float(topology.latency_s[link]),
+        )  # fmt: skip
+    return graph
 
 
 def _number(topology: Topology, node: int | str) -> int:

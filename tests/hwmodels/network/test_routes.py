@@ -96,7 +96,8 @@ def composed(draw):
 def test_routes_of_any_size_are_paths(network, data):
     device = st.integers(0, network.devices - 1)
     flows = data.draw(st.lists(st.tuples(device, device), min_size=1, max_size=20))
-    check_paths(network.with_ecmp("hash", seed=data.draw(st.integers(0, 9))), *zip(*flows))  # noqa: B905
+    src, dst = zip(*flows, strict=True)
+    check_paths(network.with_ecmp("hash", seed=data.draw(st.integers(0, 9))), src, dst)
 
 
 # --- hop counts ----------------------------------------------------------------------------------
