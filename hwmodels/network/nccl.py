@@ -25,7 +25,8 @@ _PROTOCOLS = {
     "launch_s": Parameter(5e-7, 5e-6, 1e-4, "before the first and after the last step, seconds"),
     "ll_step_s": Parameter(1e-7, 7e-7, 1e-5, "a step of few bytes by LL, seconds"),
     "ll_fill_s": Parameter(1e-9, 3e-7, 1e-5, "what filling one channel adds to a step by LL"),
-    "ll_share": Parameter(0.01, 0.35, 0.9, "share of the wire that LL reaches"),
+    "ll_channels": Parameter(1.0, 12.0, 64.0, "channels that each take their fill by LL at once"),
+    "ll_share": Parameter(0.01, 0.35, 0.9, "share of the wire that LL reaches beyond that"),
     "ll128_base_s": Parameter(1e-8, 3e-6, 5e-5, "what LL128 adds to the launch, seconds"),
     "ll128_step_s": Parameter(1e-7, 1e-6, 1e-5, "a step by LL128, seconds"),
     "ll128_share": Parameter(0.1, 0.7, 0.95, "share of the wire that LL128 reaches"),
@@ -161,13 +162,15 @@ def _ring_fixed_s(calls: Calls, numbers: Numbers) -> list[FloatArray]:
 
 def _ring_bulk_s(calls: Calls, numbers: Numbers) -> list[FloatArray]:
     """Return the time of the data by each protocol (n,), seconds."""
-    moved = calls.nbytes * _mesh(calls.wires, calls.ranks)
-    if calls.kind not in ("broadcast", "reduce"):
-        moved = moved / calls.ranks * (calls.steps + numbers["last"])
+    part, times = calls.nbytes / calls.ranks, calls.steps + numbers["last"]
+    if calls.kind in ("broadcast", "reduce"):
+        part, times = calls.nbytes, np.ones(len(calls.nbytes))
+    filled = numbers["ll_channels"] * tuning()["channel"]["ll_bytes"]
     crowd, ll_crowd = _crowds(numbers, calls.ranks)
-    crowds = dict(zip(PROTOCOLS, (ll_crowd, crowd, crowd), strict=True))
-    return [moved / (calls.wires.bytes_per_s * numbers[f"{protocol}_share"]) * shared
-            for protocol, shared in crowds.items()]  # fmt: skip
+    ways = ((np.maximum(part - filled, 0.0), ll_crowd), (part, crowd), (part, crowd))
+    times = times * _mesh(calls.wires, calls.ranks) / calls.wires.bytes_per_s
+    return [moved * times / numbers[f"{protocol}_share"] * shared
+            for protocol, (moved, shared) in zip(PROTOCOLS, ways, strict=True)]  # fmt: skip
 
 
 def _crowds(numbers: Numbers, ranks: FloatArray) -> tuple[FloatArray, FloatArray]:

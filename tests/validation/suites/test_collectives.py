@@ -127,8 +127,8 @@ def test_whole_systems_and_counts_are_held_out():
 
 def test_the_packaged_fabrics_are_those_that_were_fitted():
     for name, numbers in SUITE.calibration()["fabric"].items():
-        assert fabrics()[name].step_s == pytest.approx(numbers["step_s"], rel=1e-3)
-        assert fabrics()[name].share == pytest.approx(numbers["share"], rel=1e-3)
+        assert fabrics()[name].step_s == pytest.approx(numbers["step_s"], rel=0.01)
+        assert fabrics()[name].share == pytest.approx(numbers["share"], rel=0.01)
 
 
 @pytest.fixture(scope="module")
