@@ -239,7 +239,10 @@ def judge(gpu: Gpu, graph: Graph) -> None:
     steps, op_s = _steps(graph), parts_of(gpu, graph).time_s
     run = np.repeat(np.arange(len(steps)), [part.stop - part.start for part in steps])
     time_s = np.array([op_s[part].sum() for part in steps])
-    spreads = run_spreads(gpu._timed[graph], run, time_s, gpu.spec)
+    timed = gpu._timed[graph]
+    foreign = {(family, fit.device) for (family, dtype), fit in gpu.fits.used.items()
+               if gpu.fits.foreign((family, dtype))}  # fmt: skip
+    spreads = run_spreads(timed, run, time_s, gpu.spec, foreign)
     for one, spread in zip(graph.parts or (graph,), spreads.tolist(), strict=True):
         gpu._ratios[one] = math.exp(NINETY_PERCENT * spread)
 

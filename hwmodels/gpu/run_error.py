@@ -2,13 +2,13 @@
 
 Each family of kernels is wrong as its fit tells, the more where that is taken over from another
 device; so is the time of launches. They add up in quadrature by their shares of the time. Errors of
-kernels cancel in part (`model.run_share`), and whole models differ by more than their kernels
-(`model.run_spread`).
+kernels cancel in part (`model.run_share`), but nobody measured that of what is taken over from
+another maker; and whole models differ by more than their kernels (`model.run_spread`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from simulator.ops import FloatArray, IntArray
 
 
 def run_spreads(
-    timed: Iterable[Timed], run: IntArray, time_s: FloatArray, spec: Spec
-) -> FloatArray:
+    timed: Iterable[Timed], run: IntArray, time_s: FloatArray, spec: Spec,
+    foreign: Container[tuple[str, str]] = (),
+) -> FloatArray:  # fmt: skip
     """Return the standard deviation of the logarithm of measured over predicted time of runs (r,).
 
     Parameters
@@ -28,18 +29,20 @@ def run_spreads(
     run : of which run each op is (n,)
     time_s : of each run (r,), seconds; what kernels do not take of it waits for the host
     spec : of the device, with estimates
+    foreign : families, and devices of other makers from which they are taken over
     """
+    left = spec.known("model.run_share")
     busy_s = np.zeros_like(time_s)
     wrong_s: dict[tuple[str, str], FloatArray] = {}
     for one in timed:
         kernels_s = np.bincount(run[one.at], one.time_s, len(time_s))
         busy_s += kernels_s
         wrong_s.setdefault((one.family, one.dtype), np.zeros_like(time_s))
-        wrong_s[one.family, one.dtype] += kernels_s * _spread(one.fit, spec)
+        share = 1.0 if (one.family, one.fit.device) in foreign else left
+        wrong_s[one.family, one.dtype] += kernels_s * _spread(one.fit, spec) * share
     total_s = np.maximum(time_s, busy_s)
     launches_s = spec.known("model.launch_spread") * (total_s - busy_s)
-    left = spec.known("model.run_share")
-    squares = launches_s**2 + sum((left * each) ** 2 for each in wrong_s.values())
+    squares = launches_s**2 + sum(each**2 for each in wrong_s.values())
     shares = np.sqrt(squares) / np.where(total_s > 0, total_s, 1.0)
     spreads: FloatArray = np.hypot(spec.known("model.run_spread"), shares)
     return spreads

@@ -70,6 +70,14 @@ def test_a_family_of_which_no_error_is_known_is_as_one_of_another_maker():
     assert spread(("gemm", unknown, [1.0])) == pytest.approx(SPEC.known("model.foreign_spread"))
 
 
+def test_errors_of_what_is_taken_over_from_another_maker_do_not_cancel():
+    kernels = [Timed("gemm", "bfloat16", FIT, np.zeros(1, int), np.ones(1))]
+    given = (kernels, np.zeros(1, int), np.ones(1), SPEC)
+    own, foreign = (run_spreads(*given, known)[0] for known in ((), {("gemm", FIT.device)}))
+    assert own == pytest.approx(math.hypot(RUN, LEFT * SIGMA))
+    assert foreign == pytest.approx(math.hypot(RUN, SIGMA))
+
+
 def test_a_run_of_nothing_has_the_spread_of_all_runs():
     assert run_spreads([], np.zeros(0, int), np.zeros(1), SPEC).tolist() == [RUN]
 
