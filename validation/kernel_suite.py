@@ -163,10 +163,11 @@ def fit(cases: Sequence[Case], group: Sequence[str], data: str) -> dict[str, Any
     sets, _ = sets_of(chosen)
     fitted = {one.key: fit_set(one, data) for one in sets if len(one.time_s) >= FEWEST_FOR_ALL}
     used = {place for one in sets if one.key in fitted for place in one.places}
+    fitted.update(common_fits(sets, data))
     return {
         "case_ids": sorted(chosen[place].case_id for place in used),
         "remarks": [*transfer_remarks(sets, fitted)],
-        "fits": {**fitted, **common_fits(sets, data)},
+        "fits": fitted,
     }
 
 
@@ -212,14 +213,13 @@ def lent(
     Parameters
     ----------
     key : of the set that is left out
-    sets, fitted : all there are
+    sets, fitted : all there are, and `common_fits` where these are kept
     """
-    near = nearest(key, fitted)
-    if near is None or _alike(key.device, near.device):
+    near, common = nearest(key, fitted), key._replace(device=COMMON)
+    if near is None or _alike(key.device, near.device) or common not in fitted:
         return near
     others = [one for one in sets if one.key.device != key.device and one.key[1:] == key[1:]]
-    common = common_fits([one for one in others if one.key in fitted], "")
-    return common.get(key._replace(device=COMMON), near)
+    return common_fits(others, "").get(common, near)
 
 
 def _alike(device: str, other: str) -> bool:

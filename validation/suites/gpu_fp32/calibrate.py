@@ -49,10 +49,11 @@ def fit(cases: Sequence[Case]) -> Calibration:
     sets, _ = sets_of(chosen)
     fitted = {one.key: fit_set(one) for one in sets if len(one.time_s) >= FEWEST_FOR_ALL}
     used = [place for one in sets if one.key in fitted for place in one.places]
+    fitted.update(common_fits(sets, DATA))
     return {
         "case_ids": sorted(chosen[place].case_id for place in used),
         "remarks": [*remarks(sets, fitted)],
-        "fits": {**fitted, **common_fits(sets, DATA)},
+        "fits": fitted,
     }
 
 
