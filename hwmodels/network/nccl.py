@@ -23,15 +23,15 @@ from simulator.ops import FloatArray, IntArray
 
 _PROTOCOLS = {
     "launch_s": Parameter(5e-7, 5e-6, 1e-4, "before the first and after the last step, seconds"),
-    "ll_step_s": Parameter(1e-7, 7e-7, 1e-5, "a step of few bytes by LL, seconds"),
+    "ll_step_s": Parameter(1e-7, 7e-7, 3e-6, "a step of few bytes by LL, seconds"),
     "ll_fill_s": Parameter(1e-9, 3e-7, 1e-5, "what filling one channel adds to a step by LL"),
     "ll_channels": Parameter(1.0, 12.0, 64.0, "channels that each take their fill by LL at once"),
     "ll_share": Parameter(0.01, 0.35, 0.9, "share of the wire that LL reaches beyond that"),
     "ll128_base_s": Parameter(1e-8, 3e-6, 5e-5, "what LL128 adds to the launch, seconds"),
-    "ll128_step_s": Parameter(1e-7, 1e-6, 1e-5, "a step by LL128, seconds"),
+    "ll128_step_s": Parameter(1e-7, 1.3e-6, 4e-6, "a step by LL128, seconds"),
     "ll128_share": Parameter(0.1, 0.7, 0.95, "share of the wire that LL128 reaches"),
     "simple_base_s": Parameter(1e-8, 8e-6, 5e-5, "what Simple adds to the launch, seconds"),
-    "simple_step_s": Parameter(1e-7, 2e-6, 1e-5, "a step by Simple, seconds"),
+    "simple_step_s": Parameter(1e-7, 3e-6, 6e-6, "a step by Simple, seconds"),
     "simple_share": Parameter(0.1, 0.8, 0.95, "share of the wire that Simple reaches"),
     "last": Parameter(0.02, 0.7, 2.0, "the last copy, as a share of a step's transfer"),
     "group_power": Parameter(1e-3, 1e-2, 1.0, "power of n/2 by which a bigger group shares wires"),

@@ -176,12 +176,15 @@ def _bus_bytes_per_s(calls: Calls, nodes: Nodes) -> FloatArray:
 
 def _rate(algorithm: str, place: int, calls: Calls, nodes: Nodes, bus: FloatArray) -> FloatArray:
     """Return the share of the bus bandwidth that a way is taken to reach (n,), bytes/s."""
-    rate: FloatArray = bus * tuning()["share"][algorithm][place]
-    if PROTOCOLS[place] != "ll":
-        return rate
-    limits = np.array(tuning()["ll_gb_per_s"][calls.wires.generation]) * 1e9
-    limited: FloatArray = np.minimum(rate, limits[np.clip(nodes.count, 1, 3).astype(int) - 1])
-    return limited
+    figures, generation = tuning(), calls.wires.generation
+    limit: FloatArray | float = np.inf
+    if PROTOCOLS[place] == "ll":
+        limits = np.array(figures["ll_gb_per_s"][generation]) * 1e9
+        limit = limits[np.clip(nodes.count, 1, 3).astype(int) - 1]
+    elif PROTOCOLS[place] == "ll128":
+        limit = figures["ll128_gb_per_s"].get(generation, np.inf) * 1e9
+    rate: FloatArray = np.minimum(bus * figures["share"][algorithm][place], limit)
+    return rate
 
 
 def _latencies_s(algorithm: str, place: int, wires: Wires) -> tuple[float, float, float]:
