@@ -90,7 +90,7 @@ class Flows:
         rivals = bool(self._users[links].any())
         self._users[links] += 1
         self.carried_bytes[links] += known.carried_bytes
-        if self.coalesce and known.even and not rivals:
+        if not traffic.steps or (self.coalesce and known.even and not rivals):
             self._leave_alone(ticket, play)
             return ticket
         for other in set(self._holder[links].tolist()) - {-1}:

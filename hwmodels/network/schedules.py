@@ -45,3 +45,9 @@ class Step:
     def total_bytes(self) -> float:
         """Return what all messages of all repetitions carry, bytes."""
         return float(self.nbytes.sum()) * self.repeat
+
+    @property
+    def permutes(self) -> bool:
+        """Tell whether every place that sends or receives does each exactly once."""
+        src = np.sort(self.src)
+        return bool((np.diff(src) > 0).all() and np.array_equal(src, np.sort(self.dst)))

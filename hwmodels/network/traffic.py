@@ -40,14 +40,9 @@ class Traffic:
     reduce_s_per_byte: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.together and not (len(self.steps) == 1 and _permutes(self.steps[0])):
+        if not self.together and not (len(self.steps) == 1 and self.steps[0].permutes):
             raise InputError("traffic in which devices go on one by one needs a single step in "
                              "which each device sends and receives once")  # fmt: skip
-
-
-def _permutes(step: Step) -> bool:
-    src = np.sort(step.src)
-    return bool((np.diff(src) > 0).all() and np.array_equal(src, np.sort(step.dst)))
 
 
 @dataclass(slots=True)
@@ -103,7 +98,8 @@ def _messages(traffic: Traffic, step: Step, topology: Topology, sharing: str) ->
         raise InputError("sharing by round trip times needs a latency on every route")
     latency_s = travel_s + traffic.overhead_s
     if step.reduces:
-        latency_s = latency_s + traffic.reduce_s_per_byte * step.nbytes
+        received = np.bincount(step.dst, step.nbytes)[step.dst]
+        latency_s = latency_s + traffic.reduce_s_per_byte * received
     count = len(routes)
     before = np.full(count, -1)
     if traffic.together:
