@@ -20,10 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from hwmodels.device_file import FindSpec, read_family_fit
+from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import SetKey, distance, fits_file
 from hwmodels.home import home
 from hwmodels.network.nccl import family, fit_key, parts_of
-from hwmodels.network.nccl_plan import PROTOCOLS, Calls, Wires, tuning, wires_of
+from hwmodels.network.nccl_nodes import Fabric, between_nodes
+from hwmodels.network.nccl_plan import PROTOCOLS, Calls, Nodes, Wires, tuning, wires_of
 from hwmodels.spec import FamilyFit, Spec
 from simulator.errors import InputError
 from simulator.ops import FloatArray
@@ -37,9 +39,25 @@ def own_folder() -> Path:
     return home() / "nccl"
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Say how a group is spread over nodes.
+
+    Parameters
+    ----------
+    nodes : 2 or more, with equally many ranks each
+    nic_bytes_per_s : of all network cards of a node, one direction
+    fabric : between the nodes
+    """
+
+    nodes: int
+    nic_bytes_per_s: float
+    fabric: Fabric
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Nccl:
-    """Be NCCL between equal devices of one node.
+    """Be NCCL between equal devices.
 
     Parameters
     ----------
@@ -59,8 +77,9 @@ class Nccl:
     folders: tuple[Path, ...] = ()
 
     def parts_s(
-        self, kind: str, nbytes: FloatArray, ranks: int, dtype: str = "float32"
-    ) -> tuple[FloatArray, FloatArray]:
+        self, kind: str, nbytes: FloatArray, ranks: int, dtype: str = "float32",
+        spread: Spread | None = None,
+    ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
         """Return what collectives take regardless of bandwidth, and moving data (n,), seconds.
 
         Parameters
@@ -68,12 +87,14 @@ class Nccl:
         kind : of all collectives, or "send_recv"
         nbytes : each as NCCL's tests count it (n,): all_gather what a rank holds at the end,
             reduce_scatter and all_to_all what it holds at the beginning
-        ranks : in the group, all in one node
+        ranks : in the group
         dtype : of what is reduced
+        spread : over nodes; None: all are in one
 
         Raises
         ------
-        InputError : an unknown kind, a group of less than 2, negative bytes
+        InputError : an unknown kind, a group of less than 2, negative bytes, ranks that do not fill
+            the nodes evenly
         """
         sizes = np.asarray(nbytes, float)
         if ranks < 2:
@@ -81,7 +102,8 @@ class Nccl:
         if not (np.isfinite(sizes) & (sizes >= 0)).all():
             raise InputError(f"{kind} of {sizes.min():g} bytes; bytes must be finite, at least 0")
         calls = Calls(kind, dtype, wires_of(self.spec), sizes, np.full(len(sizes), float(ranks)))
-        parts = parts_of(calls, self.fit(kind, dtype))
+        fit = self.fit(kind, dtype)
+        parts = parts_of(calls, fit) if spread is None else _spread_parts(calls, spread, fit)
         return parts.overhead_s, parts.memory_s
 
     def fit(self, kind: str, dtype: str = "float32") -> FamilyFit:
@@ -103,6 +125,12 @@ class Nccl:
             start = family(key.family, wires_of(self.spec)).start
             return FamilyFit(numbers=start, data="assumed", device="")
         return middle([lent(_read(stored[one.name], folders), one, self.spec) for one in near])
+
+
+def _spread_parts(calls: Calls, spread: Spread, fit: FamilyFit) -> Parts:
+    count = np.full(len(calls.nbytes), float(spread.nodes))
+    nodes = Nodes(count, np.full(len(count), spread.nic_bytes_per_s))
+    return between_nodes(calls, nodes, fit, spread.fabric)
 
 
 @functools.cache

@@ -5,7 +5,8 @@ import pytest
 
 from hwmodels.devices import find_spec
 from hwmodels.network.nccl import KINDS, family, fit_key, parts_of
-from hwmodels.network.nccl_fits import PACKAGED, Nccl, converted, lent, middle, relatives
+from hwmodels.network.nccl_fits import PACKAGED, Nccl, Spread, converted, lent, middle, relatives
+from hwmodels.network.nccl_nodes import find_fabric
 from hwmodels.network.nccl_plan import Calls, wires_of
 from hwmodels.spec import FamilyFit
 from simulator.errors import InputError
@@ -84,6 +85,14 @@ def test_an_unknown_kind_is_refused():
 def test_groups_and_bytes_that_are_none_are_refused(ranks, nbytes, message):
     with pytest.raises(InputError, match=message):
         nccl("h100_sxm").parts_s("all_reduce", np.array([nbytes]), ranks)
+
+
+def test_a_group_on_several_nodes_is_bound_by_their_cards():
+    spread = Spread(nodes=2, nic_bytes_per_s=25e9, fabric=find_fabric("infiniband"))
+    inside = time_s("h100_sxm", "all_reduce", 2.0**32, 8)[0]
+    fixed_s, bulk_s = nccl("h100_sxm").parts_s("all_reduce", np.array([2.0**32]), 16,
+                                               spread=spread)  # fmt: skip
+    assert fixed_s[0] + bulk_s[0] > 2.0**32 / 25e9 > inside
 
 
 def test_no_bytes_cost_the_latency():
