@@ -14,7 +14,8 @@ from simulator.errors import InputError, UnknownNameError
 from simulator.ops import Graph, Op
 from simulator.protocols import Machine, Plan
 from simulator.workload import Job, Workload
-from workloads.plans import PLANS, Prefetch, Single, Threads, chains_of, find_plan
+from workloads.plans import PLANS, find_plan
+from workloads.plans.one_device import Prefetch, Single, Threads, chains_of
 
 
 @dataclass(frozen=True)

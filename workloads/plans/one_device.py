@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from simulator.actions import Action, Handle, Rank
-from simulator.errors import InputError, UnknownNameError
+from simulator.errors import InputError
 from simulator.ops import COLUMNS, Graph, IntArray
-from simulator.protocols import Machine, Placement, Plan
+from simulator.protocols import Machine, Placement
 from simulator.workload import Job, Work
 
 
@@ -187,28 +187,3 @@ def _in_lanes(rank: Rank, chains: Chains, lanes: int) -> Generator[Action, Any, 
             waits[later] -= 1
             if not waits[later]:
                 heapq.heappush(ready, later)
-
-
-PLANS: Mapping[str, type[Plan]] = {"single": Single, "threads": Threads, "prefetch": Prefetch}
-"""Plans by name."""
-
-
-def find_plan(name: str, **parameters: Any) -> Plan:
-    """Return the plan of this name.
-
-    Raises
-    ------
-    UnknownNameError : no such plan, or no such parameter
-    InputError : a value that the plan cannot have
-
-    >>> find_plan("threads", threads=4)
-    Threads(threads=4, inter_op=1)
-    """
-    if name not in PLANS:
-        raise UnknownNameError("plan", name, PLANS)
-    made = PLANS[name]
-    known = [field.name for field in fields(made)]  # type: ignore[arg-type]
-    for key in parameters:
-        if key not in known:
-            raise UnknownNameError(f"parameter of plan {name}", key, known)
-    return made(**parameters)
