@@ -14,7 +14,7 @@ import functools
 import math
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from hwmodels.device_file import FindSpec, read_family_fit
 from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import SetKey, distance, fits_file
 from hwmodels.home import home
-from hwmodels.network.nccl import family, fit_key, parts_of
+from hwmodels.network.nccl import FitKey, family, fit_key, parts_of
 from hwmodels.network.nccl_nodes import Fabric, between_nodes
 from hwmodels.network.nccl_plan import PROTOCOLS, Calls, Nodes, Wires, tuning, wires_of
 from hwmodels.spec import FamilyFit, Spec
@@ -75,6 +75,7 @@ class Nccl:
     spec: Spec
     find: FindSpec
     folders: tuple[Path, ...] = ()
+    _known: dict[FitKey, FamilyFit] = field(default_factory=dict, init=False, repr=False)
 
     def parts_s(
         self, kind: str, nbytes: FloatArray, ranks: int, dtype: str = "float32",
@@ -109,11 +110,18 @@ class Nccl:
     def fit(self, kind: str, dtype: str = "float32") -> FamilyFit:
         """Return the numbers that time a kind of collective; the interval of a relative's is wider.
 
+        They are looked up once.
+
         Raises
         ------
         InputError : NCCL has no such collective
         """
-        key = SetKey(self.spec.name, *fit_key(kind, dtype))
+        known = fit_key(kind, dtype)
+        if known not in self._known:
+            self._known[known] = self._found(SetKey(self.spec.name, *known))
+        return self._known[known]
+
+    def _found(self, key: SetKey) -> FamilyFit:
         folders = self.folders or (own_folder(), PACKAGED)
         for folder in folders:
             if fits_file(key, folder).is_file():
