@@ -364,7 +364,27 @@ def _families(
     families = reader.table(calibration.get("families", {}), "calibration.families")
     for name, dtypes in families.items():
         for dtype, entry in reader.table(dtypes, f"calibration.families.{name}").items():
-            yield (name, dtype), _family(reader, entry, f"calibration.families.{name}.{dtype}.")
+            where = f"calibration.families.{name}.{dtype}."
+            fit = _family(reader, entry, where)
+            _check_family(reader, name, fit, where)
+            yield (name, dtype), fit
+
+
+def _check_family(reader: _Reader, name: str, fit: FamilyFit, where: str) -> None:
+    """Check that a fit has the numbers that its family is timed by, which versions may change."""
+    from hwmodels.gpu.families import FAMILIES
+
+    if name not in FAMILIES:
+        raise reader.error(where[:-1], str(UnknownNameError("family of kernels", name, FAMILIES)))
+    family = FAMILIES[name]
+    points = math.prod(axis.count for axis in family.axes)
+    wrong = [f"lacks {one}" for one in family.parameters if one not in fit.numbers]
+    wrong += [f"has {one}, which is unknown" for one in fit.numbers if one not in family.parameters]
+    if len(fit.correction) not in (0, points):
+        wrong.append(f"has a correction of {len(fit.correction)} points instead of {points}")
+    if wrong:
+        raise reader.error(where[:-1], f"{', '.join(wrong)}: a calibration of another version; "
+                                       "delete the file and calibrate again")  # fmt: skip
 
 
 def _family(reader: _Reader, entry: object, where: str) -> FamilyFit:

@@ -22,6 +22,8 @@ from simulator.errors import FileError, UnknownNameError, alike
 from simulator.protocols import Device
 
 _CATALOG = Path(__file__).parent / "catalog"
+THIS_MACHINE = "this-machine"
+"""Name of the machine at hand, and of the device file that its calibration writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +186,9 @@ def _path_of(name: str | Path) -> Path:
     meant = {aliases[text]} if text in aliases else _meant(text)
     if len(meant) == 1:
         return _path_of(meant.pop())
-    near = next((names for names in (device_names(), aliases) if alike(text, names)), None)
-    raise UnknownNameError("device", text, meant or near or device_names())
+    names = sorted({*device_names(), THIS_MACHINE})
+    near = next((known for known in (names, aliases) if alike(text, known)), None)
+    raise UnknownNameError("device", text, meant or near or names)
 
 
 def _meant(text: str) -> set[str]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from hwmodels.architectures import recognise
-from hwmodels.devices import device_from, devices_folder, find_spec
+from hwmodels.devices import THIS_MACHINE, device_from, devices_folder, find_spec
 from hwmodels.machine_files import Reading, read_machine
 from hwmodels.schema import Value
 from hwmodels.spec import Spec
 from simulator.protocols import Device
 from simulator.source import Source
 
-NAME = "this-machine"
-"""Name of the device file that calibration writes."""
+NAME = THIS_MACHINE
+"""Name of the machine at hand."""
 
 _READ = Source("read from the operating system", licence="own", kind="measured")
 

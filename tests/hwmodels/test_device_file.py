@@ -6,6 +6,7 @@ from hwmodels.device_file import read_spec
 from hwmodels.devices import find_spec
 from simulator.errors import FileError
 from simulator.source import Source
+from tests.hwmodels.machines import calibration_of
 
 GOOD = """
 kind = "cpu"
@@ -231,3 +232,41 @@ def test_each_mistake_in_a_calibration_is_one_error(read, old, new, key, says):
 def test_a_calibration_without_numbers_is_an_error(read):
     text = GOOD + '[calibration]\ndata = "none"\ndate = "2026-01-31"\n'
     assert "calibration.numbers: missing or empty" in problem(read, text)
+
+
+FAMILIES = """
+like = "nvidia-t4"
+
+[calibration]
+data = "80 timings"
+date = 2026-01-31
+
+[calibration.families.streaming.float32]
+data = "80 timings"
+device = "test-1000"
+
+[calibration.families.streaming.float32.numbers]
+memory_share = { value = 0.8, spread = 0.1 }
+floor_s = { value = "5 us", spread = 0.1 }
+"""
+
+
+def test_a_calibration_has_all_numbers_of_its_families(read):
+    (fit,) = calibration_of(read(FAMILIES)).families.values()
+    assert fit.numbers == pytest.approx({"memory_share": 0.8, "floor_s": 5e-6})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("floor_s = ", "# floor_s = ", "lacks floor_s: a calibration of another version; delete"),
+        ("floor_s", "ceiling_s", "lacks floor_s, has ceiling_s, which is unknown: a calibration"),
+        ("streaming", "steaming", "did you mean 'streaming'?"),
+        ('"80 timings"\ndevice', '"8"\ncorrection = [0.1, 0.2]\ndevice', "of 2 points"),
+    ],
+)  # fmt: skip
+def test_a_calibration_of_another_version_is_an_error(read, old, new, says):
+    assert old in FAMILIES
+    message = problem(read, FAMILIES.replace(old, new))
+    assert says in message
+    assert "calibration.families." in message

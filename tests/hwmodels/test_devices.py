@@ -55,6 +55,11 @@ def test_a_name_that_two_devices_have_but_for_signs_is_neither(home):
         find_spec("CARD 1")
 
 
+def test_the_machine_at_hand_is_proposed_like_any_device():
+    with pytest.raises(UnknownNameError, match="did you mean 'this-machine'"):
+        find_spec("this-machin")
+
+
 def test_an_unknown_model_is_answered_with_the_devices_of_that_number():
     for wrong in ("h100-typo", "nvidia-h100", "NVIDIA H100 card"):
         with pytest.raises(UnknownNameError, match=r"did you mean .*'nvidia-h100-sxm-80gb'"):

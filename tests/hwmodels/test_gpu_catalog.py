@@ -60,6 +60,7 @@ SPELLINGS = {
     "nvidia-titan-x-maxwell": ("Titan X", "NV_TitanX"),
     "nvidia-titan-x-pascal": ("NV_TitanX_Pascal",),
     "nvidia-titan-xp": ("NV_TitanXp",),
+    "nvidia-k40": ("K40", "Tesla K40m"),
     "nvidia-k80": ("K80", "K80 (AWS p2.8xlarge)", "K80 (GCE n1-standard-32-k80x8)"),
     "amd-mi100": ("AMD_Instinct_MI100",),
     "amd-mi210": ("MI210", "AMD_Instinct_MI210"),
