@@ -14,8 +14,9 @@ from validation.suites.collectives.suite import SUITE
 
 BOTH = {"source": "a", "licence": "MIT", "time_us_out_of_place": "30.0", "busbw_GBps_out": "60",
         "time_us_in_place": "31.0", "busbw_GBps_in": "59", "size_bytes": "1048576"}  # fmt: skip
-PUBLISHED = {**BOTH, "gpu": "A100-SXM4-80GB", "system": "p4de", "nodes": "1", "gpus": "8",
-             "network": "NVSwitch, one node", "dtype": "float", "note": ""}  # fmt: skip
+PUBLISHED = {**BOTH, "collective": "all_reduce", "gpu": "A100-SXM4-80GB", "system": "p4de",
+             "nodes": "1", "gpus": "8", "network": "NVSwitch, one node", "dtype": "float",
+             "note": ""}  # fmt: skip
 VTRAIN = {**BOTH, "gpu": "A100", "gpus": "3"}
 VIDUR = {"cluster": "h100_dgx", "op": "send_recv", "num_gpus": "2", "devices_per_node": "2",
          "bytes": "2048", "time_median_us": "9", "source": "a", "licence": "MIT"}  # fmt: skip
@@ -81,8 +82,13 @@ def test_names_of_networks_say_the_fabric_and_the_rate_of_a_nodes_cards(text, ex
     ({**PUBLISHED, "gpu": "unnamed"}, "GPU 'unnamed' is not named or not known"),
     ({**PUBLISHED, "note": "NVLS off (Ring)"}, "NVLS was switched off"),
     ({**PUBLISHED, "nodes": "2", "network": "wires"}, "network between nodes: wires"),
-    ({**PUBLISHED, "time_us_out_of_place": "", "time_us_in_place": "", "busbw_GBps_out": "0.04"},
-     "bus bandwidth rounded"),
+    ({**PUBLISHED, "time_us_out_of_place": "", "time_us_in_place": "", "busbw_GBps_out": "0.04",
+      "busbw_GBps_in": ""},
+     "no time, and no bus bandwidth"),
+    ({**PUBLISHED, "collective": "gather"}, "collective gather"),
+    ({**PUBLISHED, "gpus": ""}, "the number of GPUs is not said"),
+    ({**PUBLISHED, "nodes": "", "network": "wires"}, "the number of nodes is not said"),
+    ({**PUBLISHED, "size_bytes": ""}, "the size is not said"),
     ({**VIDUR, "devices_per_node": "1"}, "the network between nodes is not said"),
     ({**VIDUR, "cluster": "a40_pairwise_nvlink"}, "linked in pairs"),
     ({**VIDUR, "op": "gather"}, "collective gather"),

@@ -7,7 +7,6 @@ in two tables is one case. Bytes are the whole message.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
@@ -16,6 +15,7 @@ from hwmodels.devices import find_spec
 from simulator.errors import InputError, UnknownNameError
 from validation.cases import Case, Conversion, convert_rows, number
 from validation.suite import Row
+from validation.suites.nccl.convert import DTYPES, KINDS
 
 SUITE = "collectives"
 Read: TypeAlias = Callable[[Row, str], "Case | str"]
@@ -23,11 +23,14 @@ TIMES = ("time_us_out_of_place", "time_us_in_place")
 RATES = ("busbw_GBps_out", "busbw_GBps_in")
 LEAST_RATE = 0.5
 """Bus bandwidths below this, GB/s, were rounded by more than 1 %."""
+ONE_NODE = ("NVSwitch", "NVLink", "one node")
+"""What networks are called that no node is left by."""
 VTRAIN = "vTrain profiling node"
 FABRICS = (("EFA v1", "efa-v1"), ("EFA v2", "efa-v2"), ("InfiniBand", "infiniband"),
            ("Slingshot", "slingshot"))  # fmt: skip
 """What names of networks begin with or hold, and the fabric that they mean."""
 VIDUR_KINDS = {"all_reduce": "all_reduce", "send_recv": "send_recv"}
+"""Collectives as Vidur spells them."""
 
 
 def convert(rows: Sequence[Row]) -> Conversion:
@@ -48,32 +51,55 @@ def _published(row: Row, where: str) -> Case | str:
     """Return the case of a row of nccl_allreduce."""
     if "NVLS off" in row["note"]:
         return "NVLS was switched off"
+    if row["collective"] not in KINDS:
+        return f"collective {row['collective']}"
+    if not row["gpus"]:
+        return "the number of GPUs is not said"
     ranks = number(row, "gpus", where)
-    nodes = (
-        1.0 if not row["nodes"] and "NVSwitch" in row["network"] else number(row, "nodes", where)
-    )
-    extra: dict[str, str | float] = {"on.system": row["system"]}
-    if nodes > 1:
-        network = network_of(row["network"], ranks / nodes)
-        if network is None:
-            return f"network between nodes: {row['network']}"
-        fabric, rate = network
-        extra |= {"on.nodes": nodes, "on.fabric": fabric, "on.nic_bytes_per_s": rate}
-    time_s = _time_s(row, ranks, where)
-    if time_s is None:
-        return "bus bandwidth rounded to less than 1 %"
-    dtype = "float32" if row["dtype"] in ("", "float") else row["dtype"]
-    return _case(row, "all_reduce", row["gpu"], ranks, dtype, time_s, extra, where)
+    extra = _spread(row, ranks, where)
+    if isinstance(extra, str):
+        return extra
+    dtype = DTYPES.get(row["dtype"], row["dtype"]) or "float32"
+    return _tested(row, KINDS[row["collective"]], dtype, {"on.system": row["system"], **extra},
+                   where)  # fmt: skip
+
+
+def _spread(row: Row, ranks: float, where: str) -> dict[str, str | float] | str:
+    """Return the settings of several nodes, {} for one, or why they are unknown."""
+    if not row["nodes"]:
+        one = any(words in row["network"] for words in ONE_NODE)
+        return {} if one else "the number of nodes is not said"
+    nodes = number(row, "nodes", where)
+    if nodes == 1:
+        return {}
+    network = network_of(row["network"], ranks / nodes)
+    if network is None:
+        return f"network between nodes: {row['network']}"
+    return {"on.nodes": nodes, "on.fabric": network[0], "on.nic_bytes_per_s": network[1]}
 
 
 def _vtrain(row: Row, where: str) -> Case | str:
     """Return the case of a row of vtrain_allreduce_lut."""
+    return _tested(row, "all_reduce", "float32", {"on.system": VTRAIN}, where)
+
+
+def _tested(
+    row: Row, kind: str, dtype: str, extra: Mapping[str, str | float], where: str
+) -> Case | str:
+    """Return the case of a run of nccl-tests."""
     ranks = number(row, "gpus", where)
-    time_s = _time_s(row, ranks, where)
+    if not row["size_bytes"]:
+        return "the size is not said"
+    time_s = _time_s(row, kind, ranks, where)
     if time_s is None:
-        return "bus bandwidth rounded to less than 1 %"
-    return _case(row, "all_reduce", row["gpu"], ranks, "float32", time_s,
-                 {"on.system": VTRAIN}, where)  # fmt: skip
+        return "no time, and no bus bandwidth that is rounded to 1 % or less"
+    settings: dict[str, str | float] = {
+        "workload": kind,
+        "workload.dtype": dtype,
+        "on": row["gpu"],
+        "on.devices": ranks,
+    }
+    return _case(row, {**settings, **extra}, time_s, where)
 
 
 def _vidur(row: Row, where: str) -> Case | str:
@@ -86,16 +112,22 @@ def _vidur(row: Row, where: str) -> Case | str:
     gpu, _, links = row["cluster"].partition("_")
     if links != "dgx":
         return f"GPUs that are linked in pairs ({row['cluster']})"
-    return _case({**row, "size_bytes": row["bytes"]}, VIDUR_KINDS[row["op"]], gpu, ranks, "float16",
-                 number(row, "time_median_us", where) * 1e-6,
-                 {"on.system": f"vidur {row['cluster']}"}, where)  # fmt: skip
+    settings: dict[str, str | float] = {
+        "workload": VIDUR_KINDS[row["op"]],
+        "workload.dtype": "float16",
+        "on": gpu,
+        "on.devices": ranks,
+        "on.system": f"vidur {row['cluster']}",
+    }
+    time_s = number(row, "time_median_us", where) * 1e-6
+    return _case({**row, "size_bytes": row["bytes"]}, settings, time_s, where)
 
 
 TABLES: tuple[tuple[str, tuple[str, ...], Read], ...] = (
     ("time_median_us", ("cluster", "op", "num_gpus", "devices_per_node", "bytes", "source",
                         "licence"), _vidur),
-    ("network", ("gpu", "system", "nodes", "gpus", "size_bytes", "dtype", "note", *TIMES, *RATES,
-                 "source", "licence"), _published),
+    ("network", ("collective", "gpu", "system", "nodes", "gpus", "size_bytes", "dtype", "note",
+                 *TIMES, *RATES, "source", "licence"), _published),
     ("time_us_out_of_place", ("gpu", "gpus", "size_bytes", *TIMES, *RATES, "source", "licence"),
      _vtrain),
 )  # fmt: skip
@@ -121,40 +153,34 @@ def network_of(text: str, local: float) -> tuple[str, float] | None:
     return fabric, cards * float(rate[1]) * 1e9 / 8
 
 
-def _time_s(row: Row, ranks: float, where: str) -> float | None:
+def _time_s(row: Row, kind: str, ranks: float, where: str) -> float | None:
     """Return the time of a row, seconds; None where its bus bandwidth says too little."""
     for column in TIMES:
         if row[column]:
             return number(row, column, where) * 1e-6
-    column = RATES[0] if row[RATES[0]] else RATES[1]
-    rate = number(row, column, where)
-    if rate < LEAST_RATE:
-        return None
-    return number(row, "size_bytes", where) * 2 * (ranks - 1) / ranks / (rate * 1e9)
+    for column in RATES:
+        if row[column] and (rate := number(row, column, where)) >= LEAST_RATE:
+            return number(row, "size_bytes", where) * _bus_ratio(kind, ranks) / (rate * 1e9)
+    return None
 
 
-def _case(
-    row: Mapping[str, str], kind: str, gpu: str, ranks: float, dtype: str, time_s: float,
-    extra: Mapping[str, str | float], where: str,
-) -> Case | str:  # fmt: skip
+def _bus_ratio(kind: str, ranks: float) -> float:
+    """Return bus over algorithm bandwidth, as nccl-tests define it."""
+    if kind in ("broadcast", "reduce", "send_recv"):
+        return 1.0
+    return (2.0 if kind == "all_reduce" else 1.0) * (ranks - 1) / ranks
+
+
+def _case(row: Row, settings: Mapping[str, str | float], time_s: float, where: str) -> Case | str:
+    gpu = str(settings["on"])
     try:
         find_spec(gpu)
     except UnknownNameError:
         return f"GPU '{gpu}' is not named or not known"
-    if not math.isfinite(time_s):
-        raise InputError(f"{where}: a time of {time_s}")
     return Case(
         suite=SUITE,
-        group=str(extra["on.system"]),
-        settings={
-            "workload": kind,
-            "workload.bytes": number(row, "size_bytes", where),
-            "workload.dtype": dtype,
-            "on": gpu,
-            "on.devices": ranks,
-            **extra,
-            "plan": "nccl",
-        },
+        group=str(settings["on.system"]),
+        settings={**settings, "workload.bytes": number(row, "size_bytes", where), "plan": "nccl"},
         metric="time_s",
         measured=time_s,
         unit="s",
