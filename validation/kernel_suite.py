@@ -25,7 +25,7 @@ from hwmodels.spec import FamilyFit, Spec
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray
 from validation.cases import Case
-from validation.fit_gpu import FEWEST_FOR_ALL, Task, Timings, fit_common, fit_family
+from validation.fit_gpu import FEWEST, FEWEST_FOR_ALL, Task, Timings, fit_common, fit_family
 from validation.suite import Answer, Calibration, Prediction, Skip
 
 HELD_OUT = 5
@@ -191,11 +191,20 @@ def nearest(key: SetKey, fitted: Mapping[SetKey, FamilyFit]) -> FamilyFit | None
     return fitted[min(same, key=lambda other: distance(spec, spec_of(other.device)))]
 
 
-def common_fits(sets: Sequence[KernelSet], data: str) -> Mapping[SetKey, FamilyFit]:
-    """Return what devices have in common, of each family and dtype that several were fitted in."""
+def common_fits(
+    sets: Sequence[KernelSet], data: str, fewest: int = FEWEST_FOR_ALL
+) -> Mapping[SetKey, FamilyFit]:
+    """Return what devices have in common, of each family and dtype that several were fitted in.
+
+    Parameters
+    ----------
+    sets : of all devices
+    data : where the cases are from
+    fewest : timings of a set that counts
+    """
     alike: dict[SetKey, list[KernelSet]] = {}
     for one in sets:
-        if len(one.time_s) >= FEWEST_FOR_ALL:
+        if len(one.time_s) >= fewest:
             alike.setdefault(one.key._replace(device=COMMON), []).append(one)
     return {key: fit_common([(_task(one), one.timings) for one in some], f"{_count(some)}: {data}")
             for key, some in alike.items() if len(some) > 1}  # fmt: skip
@@ -219,7 +228,7 @@ def lent(
     if near is None or _alike(key.device, near.device) or common not in fitted:
         return near
     others = [one for one in sets if one.key.device != key.device and one.key[1:] == key[1:]]
-    return common_fits(others, "").get(common, near)
+    return common_fits(others, "", FEWEST).get(common, near)
 
 
 def _alike(device: str, other: str) -> bool:

@@ -12,12 +12,13 @@ from hwmodels.gpu.families import FAMILIES
 from hwmodels.gpu.fits import Fits, SetKey, distance
 from simulator.errors import InputError, UnknownNameError
 from validation.cases import Case
+from validation.fit_gpu import FEWEST
 from validation.kernel_baselines import baselines
-from validation.kernel_suite import held_out, predict_by, sets_of, spec_of
+from validation.kernel_suite import common_fits, held_out, predict_by, sets_of, spec_of
 from validation.suite import Answer, Calibration, Skip, Suite
 from validation.suites.gpu_attention.convert import SUITE as NAME
 from validation.suites.gpu_attention.convert import convert
-from validation.suites.gpu_attention.transfer import fit_sets, remarks
+from validation.suites.gpu_attention.transfer import DATA, SHARED, fit_sets, remarks
 
 GROUP = ("workload.batch", "workload.kv_len")
 """Kernels with these sizes in common make a group, and are held out together."""
@@ -64,8 +65,10 @@ def fit(cases: Sequence[Case]) -> Calibration:
     """Return the fits of all devices and kernels, on the groups that are not held out."""
     chosen = [case for case in cases if not held_out(case, GROUP)]
     sets, _ = sets_of(chosen, key_of)
-    fitted = fit_sets(sets)
+    fitted = dict(fit_sets(sets))
     used = {place for one in sets if one.key in fitted for place in one.places}
+    shared = [one for one in sets if one.key.family in SHARED]
+    fitted.update(common_fits(shared, DATA, FEWEST))
     tables: dict[str, Any] = {
         "case_ids": sorted(chosen[place].case_id for place in used),
         "remarks": [*remarks(sets, fitted)],

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from hwmodels.gpu.fits import SetKey
+from hwmodels.gpu.fits import COMMON, SetKey
 from hwmodels.spec import FamilyFit
 from validation.fit_gpu import FEWEST, FEWEST_FOR_ALL
-from validation.kernel_suite import KernelSet, fit_set, nearest, transfer_remark
+from validation.kernel_suite import KernelSet, fit_set, lent, nearest, transfer_remark
 
 DATA = "suite gpu-attention (aiconfigurator 0.12.0, sglang)"
+
+SHARED = ("decode_triton",)
+"""Kernels of which an unknown device takes what several have in common. Of the others the nearest
+device's numbers do better, each device left out in turn, or only two were measured."""
 
 Fitted = Mapping[SetKey, FamilyFit]
 
@@ -41,15 +45,16 @@ def fit_sets(sets: Sequence[KernelSet], known: Fitted | None = None) -> Fitted:
 def remarks(sets: Sequence[KernelSet], fitted: Fitted) -> Iterator[str]:
     """Say how well each device is predicted by its datasheet, and by a few timings."""
     alone = {one.key: fitted[one.key] for one in sets if len(one.time_s) >= FEWEST_FOR_ALL}
+    common = {key: fit for key, fit in fitted.items() if key.device == COMMON}
     unknown = set()
     for device in sorted({one.key.device for one in sets}):
         others = fit_sets([one for one in sets if one.key.device != device], alone)
         for one in (one for one in sets if one.key.device == device):
-            near = nearest(one.key, others)
-            if near is None:
+            known = lent(one.key, sets, {**others, **common})
+            if known is None:
                 unknown.add(one.key.family)
             else:
-                yield transfer_remark(one, near)
+                yield transfer_remark(one, known)
     if unknown:
         yield (f"Measured on one device only, so that nobody can tell how well they are predicted "
                f"on another: {', '.join(sorted(unknown))}.")  # fmt: skip
