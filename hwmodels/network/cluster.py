@@ -32,7 +32,7 @@ class Library(Protocol):
     def sources(self) -> tuple[Source, ...]:
         """Return where its numbers come from."""
 
-    def message(self, step: Step) -> Traffic:
+    def message(self, step: Step, topology: Topology) -> Traffic:
         """Return the traffic of a step of one message between devices."""
 
     def collective(
@@ -92,7 +92,7 @@ class Cluster:
 
     def open(self, clock: Clock, placement: Placement) -> OpenFabric:
         """Return the network in use on a clock, between the devices of a placement."""
-        return OpenFabric(clock, self._flows(), placement.devices, self.library.message,
+        return OpenFabric(clock, self._flows(), placement.devices, self._message,
                           self._collective, self._energy)  # fmt: skip
 
     def link_classes(self, devices: IntArray) -> IntArray:
@@ -107,6 +107,9 @@ class Cluster:
 
     def _flows(self) -> Flows:
         return Flows(self.topology, sharing=self.sharing, fold=self.fold, coalesce=self.coalesce)
+
+    def _message(self, step: Step) -> Traffic:
+        return self.library.message(step, self.topology)
 
     def _collective(self, kind: str, nbytes: float, devices: Sequence[int]) -> Traffic:
         if not nbytes >= 0:

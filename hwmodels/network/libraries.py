@@ -120,7 +120,7 @@ class Textbook:
                 raise InputError(f"{name}: expected a number of at least 0, "
                                  f"got {getattr(self, name)}")  # fmt: skip
 
-    def message(self, step: Step) -> Traffic:
+    def message(self, step: Step, topology: Topology) -> Traffic:
         """Return the traffic of a step of one message between devices."""
         return Traffic(steps=(step,), overhead_s=self.overhead_s)
 
@@ -237,7 +237,7 @@ class Gloo:
         """Return where its numbers come from."""
         return (Source(_gloo()["data"], kind="calibrated"),)
 
-    def message(self, step: Step) -> Traffic:
+    def message(self, step: Step, topology: Topology) -> Traffic:
         """Return the traffic of a step of one message between devices."""
         return Traffic(steps=self._on_wire([step]), overhead_s=self.overhead_s)
 

@@ -90,7 +90,7 @@ def between_nodes(calls: Calls, nodes: Nodes, fit: FamilyFit, fabric: Fabric) ->
     steps_us = np.array(tuning()["step_us"]["network"]["tree"])
     step_s = fabric.step_s * (steps_us / steps_us[0])[protocol]
     rate = fabric.share * nodes.nic_bytes_per_s * np.array(tuning()["share"]["ring"])[protocol]
-    outside = _outside_bytes(calls, nodes) / rate
+    outside = outside_bytes(calls, nodes) / rate
     longer = np.maximum(inside.memory_s, outside)
     shorter = np.minimum(inside.memory_s, outside)
     waiting = np.minimum(1.0, fabric.pipeline_bytes / np.maximum(calls.nbytes, 1.0))
@@ -123,7 +123,7 @@ def _steps(kind: str, nodes: FloatArray) -> FloatArray:
     return deep if kind in ("broadcast", "reduce") else np.ones(len(nodes))
 
 
-def _outside_bytes(calls: Calls, nodes: Nodes) -> FloatArray:
+def outside_bytes(calls: Calls, nodes: Nodes) -> FloatArray:
     """Return what each node sends to others (n,), bytes."""
     kind, nbytes, count = calls.kind, calls.nbytes, nodes.count
     others = (count - 1) / count

@@ -28,14 +28,14 @@ class Traffic:
         the longest latency among them; else each device begins its next step when what it sent
         and what it was sent has arrived, which needs a single step (repeated) in which each
         device sends and receives once
-    limit_bytes_per_s : no message flows faster
+    limit_bytes_per_s : no message flows faster; of a single step one for each message (m,)
     overhead_s : on top of the latency of each message, seconds
     reduce_s_per_byte : to add up a received byte, in steps that reduce, s/B
     """
 
     steps: tuple[Step, ...]
     together: bool = True
-    limit_bytes_per_s: float = math.inf
+    limit_bytes_per_s: float | FloatArray = math.inf
     overhead_s: float = 0.0
     reduce_s_per_byte: float = 0.0
 
@@ -111,9 +111,9 @@ def _messages(traffic: Traffic, step: Step, topology: Topology, sharing: str) ->
     return Messages(
         owner=zeros, routes=routes, latency_s=latency_s, nbytes=np.asarray(step.nbytes, float),
         weight=1.0 / travel_s if sharing == "rtt" else np.ones(count),
-        limit=np.full(count, traffic.limit_bytes_per_s), repeat=np.full(count, step.repeat),
-        before=before, phase=zeros, free_s=np.zeros(count), left=np.zeros(count), sent=zeros,
-        received=zeros,
+        limit=np.broadcast_to(np.asarray(traffic.limit_bytes_per_s, float), count),
+        repeat=np.full(count, step.repeat), before=before, phase=zeros, free_s=np.zeros(count),
+        left=np.zeros(count), sent=zeros, received=zeros,
     )  # fmt: skip
 
 
