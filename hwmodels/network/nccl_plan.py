@@ -149,16 +149,15 @@ def way(calls: Calls, nodes: Nodes | None = None) -> IntArray:
 def _forecasts_s(calls: Calls, nodes: Nodes) -> FloatArray:
     """Return NCCL's own forecast of each way (ways, n), seconds; infinite where it is ruled out."""
     found = np.full((len(WAYS), len(calls.nbytes)), np.inf)
-    bus = _bus_bytes_per_s(calls, nodes)
     reduced = calls.kind == "all_reduce"
     for place, protocol in enumerate(PROTOCOLS):
         if protocol == "ll128" and not calls.wires.own_links:
             continue
-        found[RING + place] = _ring_s(place, calls, nodes, bus)
+        found[RING + place] = _ring_s(place, calls, nodes)
         if reduced:
-            found[TREE + place] = _tree_s(place, calls, nodes, bus)
+            found[TREE + place] = _tree_s(place, calls, nodes)
     if reduced and calls.dtype in _IN_SWITCH_DTYPES:
-        found[IN_SWITCH] = _in_switch_s(calls, nodes, bus)
+        found[IN_SWITCH] = _in_switch_s(calls, nodes)
     return found
 
 
@@ -174,16 +173,16 @@ def _bus_bytes_per_s(calls: Calls, nodes: Nodes) -> FloatArray:
     return narrower
 
 
-def _rate(algorithm: str, place: int, calls: Calls, nodes: Nodes, bus: FloatArray) -> FloatArray:
+def _rate(algorithm: str, place: int, calls: Calls, nodes: Nodes) -> FloatArray:
     """Return the share of the bus bandwidth that a way is taken to reach (n,), bytes/s."""
     figures, generation = tuning(), calls.wires.generation
-    limit: FloatArray | float = np.inf
+    share, limit = figures["share"][algorithm][place], np.inf
     if PROTOCOLS[place] == "ll":
         limits = np.array(figures["ll_gb_per_s"][generation]) * 1e9
         limit = limits[np.clip(nodes.count, 1, 3).astype(int) - 1]
     elif PROTOCOLS[place] == "ll128":
         limit = figures["ll128_gb_per_s"].get(generation, np.inf) * 1e9
-    rate: FloatArray = np.minimum(bus * figures["share"][algorithm][place], limit)
+    rate: FloatArray = np.minimum(share * _bus_bytes_per_s(calls, nodes), limit)
     return rate
 
 
@@ -196,32 +195,33 @@ def _latencies_s(algorithm: str, place: int, wires: Wires) -> tuple[float, float
     return base_s, inside_s, outside_s
 
 
-def _ring_s(place: int, calls: Calls, nodes: Nodes, bus: FloatArray) -> FloatArray:
+def _ring_s(place: int, calls: Calls, nodes: Nodes) -> FloatArray:
     base_s, inside_s, outside_s = _latencies_s("ring", place, calls.wires)
     far = calls.steps / (calls.ranks - 1) * (nodes.count - 1)
-    rate = _rate("ring", place, calls, nodes, bus)
+    rate = _rate("ring", place, calls, nodes)
     time: FloatArray = base_s + (calls.steps - far) * inside_s + far * outside_s + (
         calls.nbytes * calls.steps / calls.ranks / rate)  # fmt: skip
     return time
 
 
-def _tree_s(place: int, calls: Calls, nodes: Nodes, bus: FloatArray) -> FloatArray:
+def _tree_s(place: int, calls: Calls, nodes: Nodes) -> FloatArray:
     base_s, inside_s, outside_s = _latencies_s("tree", place, calls.wires)
     factors = np.array(tuning()["tree_factor"][PROTOCOLS[place]])
     octave = np.floor(np.log2(np.maximum(calls.nbytes, 64.0) / 64)).astype(int)
     factor = np.where(octave < len(factors), factors[np.minimum(octave, len(factors) - 1)], 1.0)
-    rate = _rate("tree", place, calls, nodes, bus) * factor
+    rate = _rate("tree", place, calls, nodes) * factor
     down = (calls.ranks / nodes.count - 1) * inside_s + np.floor(np.log2(nodes.count)) * outside_s
     time: FloatArray = base_s + 2 * down + 2 * calls.nbytes / rate
     return time
 
 
-def _in_switch_s(calls: Calls, nodes: Nodes, bus: FloatArray) -> FloatArray:
+def _in_switch_s(calls: Calls, nodes: Nodes) -> FloatArray:
     """Return the forecast of a reduction by the switch of a node (n,)."""
     figures, wires = tuning()["in_switch"], calls.wires
     channel = figures["channel_gb_per_s"].get(wires.generation)
     if channel is None or not wires.own_links:
         return np.full(len(calls.nbytes), np.inf)
+    bus = _bus_bytes_per_s(calls, nodes)
     rate = np.minimum(calls.ranks * channel * 1e9, bus) * figures["share"]
     time: FloatArray = figures["nvlink_us"] * 1e-6 + calls.nbytes / rate
     return np.where((calls.ranks > 2) & (nodes.count == 1), time, np.inf)
