@@ -23,6 +23,7 @@ PACKAGES = ("simulator", "hwmodels", "workloads", "validation")
 _MODULES: dict[str, tuple[str, ...]] = {
     # what is asked, and the answer
     "simulator.simulate": ("simulate",),
+    "simulator.jobs": ("simulate_jobs", "JobSpec", "JobRun", "OnDevices"),
     "simulator.explain": ("explain",),
     "simulator.against": ("against",),
     "simulator.run": ("Run",),

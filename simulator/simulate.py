@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from simulator.bill import Tariff
 from simulator.engine.execute import execute, place
@@ -50,12 +51,20 @@ def simulate(
     DoesNotFitError : a device needs more memory than it has
     ProgramError : the plan's program deadlocks, races or disagrees
     """
-    machine = _machine(workload, on)
+    machine = machine_of(workload, on)
     job = Job.of(workload, steps=steps, seed=seed)
     placement = place(plan, machine)
-    memory = peak_memory(workload)
-    _check_memory(machine, placement, memory["total"], workload)
+    check_memory(machine, [(workload, placement)])
     outcome = execute(job, machine, plan, record=record)
+    return run_of(job, machine, plan, placement, outcome, tariff)
+
+
+def run_of(
+    job: Job, machine: Machine, plan: Plan, placement: Placement, outcome: Outcome,
+    tariff: Tariff | None = None,
+) -> Run:  # fmt: skip
+    """Return what an outcome says of a workload."""
+    workload, steps = job.workload, job.steps
     step_s = _step_time_s(outcome, steps)
     if not step_s > 0:
         raise InputError(f"workload '{workload.name}' takes no time on '{machine.name}' under plan "
@@ -71,7 +80,7 @@ def simulate(
         plan=plan,
         placement=placement,
         steps=steps,
-        seed=seed,
+        seed=job.seed,
         time_s=outcome.time_s,
         step_time_s=step_s,
         samples_per_step=workload.samples * placement.size,
@@ -80,7 +89,7 @@ def simulate(
         idle_share=(outcome.mean("idle_s") + outcome.mean("sleep_s")) / outcome.time_s,
         overhead_share=_overhead_share(workload, machine, placement, compute_share),
         energy=outcome.energy,
-        peak_memory=memory,
+        peak_memory=peak_memory(workload),
         peak_power_w=_peak_power_w(machine, placement),
         power_ratio=_power_ratio(machine, placement),
         interval=_interval(workload, machine, placement, step_s),
@@ -93,7 +102,7 @@ def simulate(
     )
 
 
-def _machine(workload: Workload, on: Machine | Device) -> Machine:
+def machine_of(workload: Workload, on: Machine | Device) -> Machine:
     """Return the machine, once it is checked that both are what they must be."""
     if not isinstance(workload, Workload):
         raise InputError(f"workload: expected a Workload, got {workload!r}; find_workload gives "
@@ -116,16 +125,21 @@ def _step_time_s(outcome: Outcome, steps: int) -> float:
     return median or outcome.time_s / steps
 
 
-def _check_memory(
-    machine: Machine, placement: Placement, needed_bytes: float, workload: Workload
-) -> None:
-    for index, ranks in Counter(placement.devices).items():
+def check_memory(machine: Machine, jobs: Sequence[tuple[Workload, Placement]]) -> None:
+    """Raise where the ranks on a device, of one job or of several, need more memory than it has."""
+    needed: defaultdict[int, float] = defaultdict(float)
+    names: defaultdict[int, dict[str, None]] = defaultdict(dict)
+    for workload, placement in jobs:
+        size = peak_memory(workload)["total"]
+        for index, ranks in Counter(placement.devices).items():
+            needed[index] += ranks * size
+            names[index][workload.name] = None
+    for index, total in needed.items():
         device = machine.devices[index]
-        if device.memory_bytes is not None and ranks * needed_bytes > device.memory_bytes:
-            need, have = (format_quantity(size, "bytes")
-                          for size in (ranks * needed_bytes, device.memory_bytes))  # fmt: skip
+        if device.memory_bytes is not None and total > device.memory_bytes:
+            need, have = (format_quantity(size, "bytes") for size in (total, device.memory_bytes))
             raise DoesNotFitError(
-                f"{workload.name} needs {need} on device {index}, '{device.name}', "
+                f"{' and '.join(names[index])} needs {need} on device {index}, '{device.name}', "
                 f"which has {have} for a job",
                 "use a smaller batch",
             )

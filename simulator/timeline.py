@@ -8,7 +8,7 @@ the last rank of a collective arrived, or the message was sent).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeAlias
 
 import numpy as np
@@ -147,6 +147,10 @@ class Timeline:
         sums = np.bincount(self.kind, self.end_s - self.start_s, len(SPAN_KINDS))
         present = np.bincount(self.kind, minlength=len(SPAN_KINDS)) > 0
         return {SPAN_KINDS[code]: float(sums[code]) for code in np.flatnonzero(present)}
+
+    def earlier(self, seconds: float) -> Timeline:
+        """Return the same spans so many seconds earlier."""
+        return replace(self, start_s=self.start_s - seconds, end_s=self.end_s - seconds)
 
     def merged(self, *others: Timeline) -> Timeline:
         """Return the spans of all timelines in one, ordered by end, then start, then rank."""

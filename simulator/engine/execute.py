@@ -6,12 +6,14 @@ the machine's devices and network say how long things take.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 
 from simulator.actions import Collective, Compute, Rank, Recv, Send, Sleep, Start, Wait
 from simulator.energy import Energy, exact_sum
 from simulator.engine.actor import Actor, Handler, Totals
+from simulator.engine.clock import Alarm
 from simulator.engine.collectives import Communicators, collective
 from simulator.engine.computing import compute, sleep
 from simulator.engine.deadlocks import explain_deadlock
@@ -20,6 +22,7 @@ from simulator.engine.mailbox import Mailbox, Sorting
 from simulator.engine.messages import recv, send
 from simulator.engine.outcome import Outcome, step_ends_s
 from simulator.engine.scene import Scene, UnfoldableError, ValuesByRank
+from simulator.engine.stage import Stage
 from simulator.engine.waiting import start, wait
 from simulator.errors import DeadlockError, InputError, ProgramError, UnreceivedMessageError
 from simulator.protocols import Machine, Placement, Plan
@@ -66,16 +69,33 @@ def execute(
     ProgramError : DeadlockError, CollectiveMismatchError, BufferRaceError, UnreceivedMessageError,
         or a program that yields what is no action, or never ends (`MOST_ACTIONS`)
     """
-    cast = _Cast(job, machine, plan, place(plan, machine), record, values)
-    folding = cast.folding(fold)
-    try:
-        return cast.play(folding)
-    except UnfoldableError as why:
-        return cast.play(unfolded(folding.size, str(why)))
-    except ProgramError as error:
-        if folding.table is not None:
-            error.add_note(f"{folding.told}; the others are their equals")
-        raise
+    return _perform([_Cast(job, machine, plan, place(plan, machine), record, values)], fold)[0]
+
+
+def execute_jobs(
+    parts: Sequence[Part], machine: Machine, *, record: bool = True, fold: bool = True
+) -> tuple[Outcome, ...]:
+    """Run several jobs on a machine, on one simulated clock; each outcome counts from its start.
+
+    Jobs compete for what they share of devices and network, and exchange nothing. What a device
+    or the network draws is in no job's energy where several use it.
+
+    Parameters
+    ----------
+    parts : the jobs, with their plans and starts
+    machine, record, fold : as of `execute`; a device of two jobs keeps both from folding
+
+    Raises
+    ------
+    InputError, ProgramError : as of `execute`, of any of the jobs
+    """
+    casts = [
+        _Cast(part.job, machine, part.plan, place(part.plan, machine), record, None, part.start_s)
+        for part in parts
+    ]
+    users = Counter(device for cast in casts for device in set(cast.placement.devices))
+    shared = frozenset(device for device, jobs in users.items() if jobs > 1)
+    return _perform([replace(cast, shared=shared) for cast in casts], fold)
 
 
 def place(plan: Plan, machine: Machine) -> Placement:
@@ -110,8 +130,23 @@ hundred thousand clients does a fifth of it.)"""
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Be a job among others.
+
+    Parameters
+    ----------
+    job, plan : as of `execute`
+    start_s : when it begins, seconds
+    """
+
+    job: Job
+    plan: Plan
+    start_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class _Cast:
-    """Know what is played, by whom and where; play it with all ranks or with one of each kind."""
+    """Know what is played, by whom, where and from when on; `shared` devices have other jobs."""
 
     job: Job
     machine: Machine
@@ -119,6 +154,8 @@ class _Cast:
     placement: Placement
     record: bool
     values: ValuesByRank | None
+    start_s: float = 0.0
+    shared: frozenset[int] = frozenset()
 
     def folding(self, wanted: bool) -> Folding:
         """Return which ranks are simulated."""
@@ -129,74 +166,157 @@ class _Cast:
             return unfolded(size, "they hold values")
         if not wanted:
             return unfolded(size, "folding is off")
+        if not self.shared.isdisjoint(self.placement.devices):
+            return unfolded(size, "other jobs use their devices")
         return choose_ranks(self.plan.copies(size), self.machine, self.placement)
 
-    def play(self, folding: Folding) -> Outcome:
-        """Return what comes out when these ranks are simulated."""
-        scene = Scene(self.machine, self.placement, self.record, self.values)
-        scene.keeps_ends = self.job.steps > 1
-        scene.most_actions = MOST_ACTIONS * self.job.steps
-        scene.folded = folding.table is not None
-        scene.communicators = Communicators(scene, folding.members(), self.placement.devices)
-        actors = self._actors(scene, folding)
-        scene.alone = len(actors) == 1
-        for actor in actors:
-            actor.begin(self.plan.program(actor.me, self.job), HANDLERS)
-        scene.alone = False
-        scene.clock.play(scene)
-        if scene.live:
-            raise DeadlockError(explain_deadlock(actors))
-        return self._outcome(scene, actors, folding)
 
-    def _actors(self, scene: Scene, folding: Folding) -> list[Actor]:
+def _perform(casts: Sequence[_Cast], fold: bool) -> tuple[Outcome, ...]:
+    """Return what comes of jobs; with one of each kind of ranks, or all where that cannot be."""
+    foldings = [cast.folding(fold) for cast in casts]
+    try:
+        return _play(casts, foldings)
+    except UnfoldableError as why:
+        return _play(casts, [unfolded(folding.size, str(why)) for folding in foldings])
+    except ProgramError as error:
+        for folding in foldings:
+            if folding.table is not None:
+                error.add_note(f"{folding.told}; the others are their equals")
+        raise
+
+
+def _play(casts: Sequence[_Cast], foldings: Sequence[Folding]) -> tuple[Outcome, ...]:
+    stage = Stage(casts[0].machine, [cast.placement for cast in casts])
+    acts: list[_Act] = []
+    first = 0
+    for cast, folding in zip(casts, foldings, strict=True):
+        acts.append(_Act(cast, folding, stage, first))
+        first += folding.size
+    alone = len(acts) == 1
+    acts[0].scene.alone = alone and len(acts[0].actors) == 1
+    for act in acts:
+        act.raise_curtain(stage)
+    acts[0].scene.alone = False
+    stage.clock.play(acts[0].scene if alone else _Several(acts))
+    for number, act in enumerate(acts):
+        if act.scene.live:
+            error = DeadlockError(explain_deadlock(act.actors))
+            if not alone:
+                error.add_note(f"in job {number} of {len(acts)}")
+            raise error
+    return tuple(act.outcome(alone) for act in acts)
+
+
+class _Act:
+    """Be a job that is played: its scene and its actors."""
+
+    def __init__(self, cast: _Cast, folding: Folding, stage: Stage, first: int) -> None:
+        self.cast, self.folding = cast, folding
+        self.scene = scene = Scene(stage, first, cast.record, cast.values)
+        self.end_s: float | None = None
+        scene.keeps_ends = cast.job.steps > 1
+        scene.most_actions = MOST_ACTIONS * cast.job.steps
+        scene.folded = folding.table is not None
+        scene.communicators = Communicators(scene, folding.members(), cast.placement.devices)
+        self.actors = self._actors()
+
+    def _actors(self) -> list[Actor]:
         actors: list[Actor] = []
-        sorting, placement = Sorting(scene.clock), self.placement
-        for column, copies in zip(folding.columns, folding.copies, strict=True):
+        sorting, placement = Sorting(self.scene.clock), self.cast.placement
+        for column, copies in zip(self.folding.columns, self.folding.copies, strict=True):
             peers: dict[int, Actor] = {}
             for rank in column:
                 device, threads = placement.devices[rank], placement.threads[rank]
-                actor = Actor(Rank(rank, placement.size), scene, copies, device, threads)
+                actor = Actor(Rank(rank, placement.size), self.scene, copies, device, threads)
                 actor.mailbox, actor.peers = Mailbox(actor, sorting), peers
                 peers[rank] = actor
             actors += peers.values()
         return actors
 
-    def _outcome(self, scene: Scene, actors: Sequence[Actor], folding: Folding) -> Outcome:
-        time_s = scene.clock.now
+    def raise_curtain(self, stage: Stage) -> None:
+        """Have the job begin when it starts: at once, where that is now."""
+        if self.cast.start_s > stage.clock.now:
+            self.scene.live = 1  # the job itself, until it has begun
+            stage.clock.put_at(Alarm(self._begin_late), self.cast.start_s)
+        else:
+            self._begin()
+
+    def _begin_late(self, _: object) -> None:
+        for actor in self.actors:
+            actor.since_s = self.scene.clock.now
+        self._begin()
+        self.scene.live -= 1
+
+    def _begin(self) -> None:
+        for actor in self.actors:
+            actor.begin(self.cast.plan.program(actor.me, self.cast.job), HANDLERS)
+
+    def outcome(self, alone: bool) -> Outcome:
+        """Return what came of the job."""
+        cast, scene, actors = self.cast, self.scene, self.actors
+        time_s = (scene.clock.now if self.end_s is None else self.end_s) - cast.start_s
+        timeline = None if scene.rows is None else Timeline.from_rows(scene.rows)
         return Outcome(
             time_s=time_s,
-            step_ends_s=_step_ends(actors, self.job.steps, time_s),
-            ranks=tuple(_closed(actor.totals, time_s) for actor in actors),
-            size=folding.size,
+            step_ends_s=_step_ends(actors, cast, time_s),
+            ranks=tuple(_closed(actor.totals, cast.start_s, time_s) for actor in actors),
+            size=self.folding.size,
             collectives=scene.collectives(),
-            energy=_energy(scene, time_s),
-            timeline=None if scene.rows is None else Timeline.from_rows(scene.rows),
+            energy=_energy(scene, time_s, cast.shared, alone),
+            timeline=None if timeline is None else timeline.earlier(cast.start_s),
             dropped_messages=_dropped(actors),
-            folding=folding.told,
+            folding=self.folding.told,
         )
 
 
-def _closed(totals: Totals, time_s: float) -> Totals:
+class _Several:
+    """Be jobs beside each other: say whether any goes on, and note when each has ended."""
+
+    def __init__(self, acts: Sequence[_Act]) -> None:
+        self._clock, self._going = acts[0].scene.clock, list(acts)
+
+    @property
+    def live(self) -> int:
+        """Return how many jobs go on."""
+        for act in self._going:
+            if not act.scene.live:
+                act.end_s = self._clock.now
+        self._going = [act for act in self._going if act.end_s is None]
+        return len(self._going)
+
+
+def _closed(totals: Totals, start_s: float, time_s: float) -> Totals:
     busy = totals.compute_s + totals.communication_s + totals.waiting_s + totals.sleep_s
     totals.idle_s = max(0.0, time_s - busy)
+    totals.end_s -= start_s
     return totals
 
 
-def _step_ends(actors: Sequence[Actor], steps: int, time_s: float) -> tuple[float, ...]:
+def _step_ends(actors: Sequence[Actor], cast: _Cast, time_s: float) -> tuple[float, ...]:
     """Return when the steps ended: see `Outcome.step_ends_s`."""
     last = max(actors, key=lambda actor: actor.totals.end_s)
-    return step_ends_s(last.ends or (), steps, time_s)
+    ends = [(what, end_s - cast.start_s) for what, end_s in last.ends or ()]
+    return step_ends_s(ends, cast.job.steps, time_s)
 
 
-def _energy(scene: Scene, time_s: float) -> Energy:
-    parts = [(scene.devices[i].energy(time_s), scene.copies[i]) for i in scene.devices]
+def _energy(scene: Scene, time_s: float, shared: Container[int], alone: bool) -> Energy:
+    """Return the energy by component; of what other jobs use as well it is unknown."""
+    parts: list[tuple[Energy, int]] = []
+    for index, copies in scene.copies.items():
+        energy = scene.device(index, copies).energy(time_s)
+        parts.append((_unknown(energy) if index in shared else energy, copies))
     if scene.fabric is not None:
-        parts.append((scene.fabric.energy(time_s), 1))
+        energy = scene.fabric.energy(time_s)
+        parts.append((energy if alone else _unknown(energy), 1))
     by_component: dict[str, list[tuple[float | None, int]]] = {}
     for energy, copies in parts:
         for name, joules in energy.components.items():
             by_component.setdefault(name, []).append((joules, copies))
     return Energy({name: _known_sum(terms) for name, terms in by_component.items()})
+
+
+def _unknown(energy: Energy) -> Energy:
+    return Energy(dict.fromkeys(energy.components))
 
 
 def _known_sum(terms: Sequence[tuple[float | None, int]]) -> float | None:

@@ -1,4 +1,4 @@
-"""Hold what the ranks of one simulated run share: the clock, what is open on it, the record."""
+"""Hold what the ranks of one job share: the clock, what is open on it, the record."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from simulator.energy import exact_sum
-from simulator.engine.clock import EngineClock
+from simulator.engine.stage import Stage
 from simulator.errors import InputError
-from simulator.protocols import Machine, OpenDevice, Placement, Values
+from simulator.protocols import OpenDevice, Values
 from simulator.timeline import Row
 
 ValuesByRank: TypeAlias = Sequence[Values] | Mapping[int, Values]
@@ -35,12 +35,12 @@ class CollectiveTotal:
 
 
 class Scene:
-    """Be where a run takes place.
+    """Be where a job takes place.
 
     Parameters
     ----------
-    machine : devices and the network between them
-    placement : where each rank runs
+    stage : the clock, and the machine that is open on it
+    first : how many ranks the jobs before this one have
     record : whether to keep a timeline
     values : tensors by rank, for co-simulation
 
@@ -51,36 +51,25 @@ class Scene:
     """
 
     __slots__ = (
-        "_collectives", "alone", "clock", "communicators", "copies", "devices", "fabric", "folded",
+        "_collectives", "_stage", "alone", "clock", "communicators", "copies", "fabric", "folded",
         "keeps_ends", "live", "machine", "most_actions", "rows", "values",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        machine: Machine,
-        placement: Placement,
-        record: bool,
-        values: ValuesByRank | None,
-    ) -> None:
-        self.clock = EngineClock()
-        self.machine = machine
-        network = machine.network
-        self.fabric = None if network is None else network.open(self.clock, placement)
+    def __init__(self, stage: Stage, first: int, record: bool, values: ValuesByRank | None) -> None:
+        self._stage = stage
+        self.clock, self.machine, self.fabric = stage.clock, stage.machine, stage.fabric(first)
         self.rows: list[Row] | None = [] if record else None
         self.values = values
         self.live = self.most_actions = 0
         self.communicators: Any = None
         self.keeps_ends = self.folded = self.alone = False
         self._collectives: Counter[tuple[str, float]] = Counter()
-        self.devices: dict[int, OpenDevice] = {}
         self.copies: dict[int, int] = {}
 
     def device(self, index: int, copies: int) -> OpenDevice:
         """Return the open device of this index, which stands for so many equal ones."""
-        if index not in self.devices:
-            self.devices[index] = self.machine.devices[index].open(self.clock)
-            self.copies[index] = copies
-        return self.devices[index]
+        self.copies.setdefault(index, copies)
+        return self._stage.device(index)
 
     def no_network(self, what: str) -> InputError:
         """Return the error of communicating between devices that nothing connects."""
