@@ -17,13 +17,12 @@ from hwmodels.device_writer import write_family_fit
 from hwmodels.devices import find_spec
 from hwmodels.gpu.chip import chip_of
 from hwmodels.gpu.fits import SetKey, fits_file
-from hwmodels.network.nccl import family, fit_key, parts_of
+from hwmodels.network.nccl import as_measured, family, fit_key, parts_of
 from hwmodels.network.nccl_fits import Nccl, own_folder
 from hwmodels.network.nccl_plan import Calls, wires_of
 from hwmodels.relatives import completed
 from hwmodels.spec import FamilyFit, Spec
 from simulator.errors import FileError, InputError, UnknownNameError
-from simulator.ops import FloatArray
 from validation.fit_gpu import FEWEST, Task, Timings, fit_family
 from validation.nccl_log import NcclRun, read_nccl_log
 
@@ -124,7 +123,7 @@ def _device(log: Path, runs: Sequence[NcclRun], like: str | None) -> Spec:
 
 
 def _fit_set(log: Path, spec: Spec, key: SetKey, runs: Sequence[NcclRun]) -> NcclSet:
-    timings = _timings(runs)
+    timings = _timings(spec, runs)
     if len(timings) < FEWEST:
         raise FileError(log, f"has {len(timings)} sizes of {runs[0].kind}; at least {FEWEST} are "
                              "needed, such as of -b 8 -e 8G -f 2")  # fmt: skip
@@ -144,18 +143,19 @@ def _fit_set(log: Path, spec: Spec, key: SetKey, runs: Sequence[NcclRun]) -> Ncc
     )
 
 
-def _timings(runs: Sequence[NcclRun]) -> Timings:
-    ranks = [np.full(len(run.nbytes), float(run.ranks)) for run in runs]
-    sizes = {"bytes": np.concatenate([run.nbytes for run in runs]), "ranks": np.concatenate(ranks)}
+def _timings(spec: Spec, runs: Sequence[NcclRun]) -> Timings:
+    calls = [as_measured(_calls(spec, run)) for run in runs]
+    sizes = {"bytes": np.concatenate([one.nbytes for one in calls]),
+             "ranks": np.concatenate([one.ranks for one in calls])}  # fmt: skip
     return Timings(sizes=sizes, time_s=np.concatenate([run.time_s for run in runs]))
 
 
 def _error_pct(spec: Spec, runs: Sequence[NcclRun], fit: FamilyFit) -> float:
     """Return the mean absolute error of a fit on some runs, percent."""
-    errors = [np.abs(_times_s(spec, run, fit) / run.time_s - 1) for run in runs]
+    errors = [np.abs(parts_of(_calls(spec, run), fit).time_s / run.time_s - 1) for run in runs]
     return float(100 * np.concatenate(errors).mean())
 
 
-def _times_s(spec: Spec, run: NcclRun, fit: FamilyFit) -> FloatArray:
+def _calls(spec: Spec, run: NcclRun) -> Calls:
     ranks = np.full(len(run.nbytes), float(run.ranks))
-    return parts_of(Calls(run.kind, run.dtype, wires_of(spec), run.nbytes, ranks), fit).time_s
+    return Calls(run.kind, run.dtype, wires_of(spec), run.nbytes, ranks)

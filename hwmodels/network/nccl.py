@@ -10,6 +10,7 @@ measured takes over latencies, and shares of its own wire.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -93,7 +94,7 @@ def fit_key(kind: str, dtype: str) -> FitKey:
 def family(kind: str, wires: Wires) -> Family:
     """Return the family of a kind of collective on devices with such wires.
 
-    Its sizes are "bytes" (as NCCL's tests count them: the whole message) and "ranks".
+    Its sizes are "bytes" and "ranks" as `as_measured` has them.
     """
 
     def form(chip: object, dtype: str, numbers: Numbers, sizes: Sizes) -> Parts:
@@ -124,11 +125,19 @@ def parts_of(calls: Calls, fit: FamilyFit) -> Parts:
     calls : of one kind
     fit : of the kind on the device, or a relative's
     """
+    calls = as_measured(calls)
     parts = _form(calls, fit.numbers)
     if not fit.correction:
         return parts
     sizes = {"bytes": calls.nbytes, "ranks": calls.ranks}
     return parts.times(np.exp(family(calls.kind, calls.wires).correction(fit, sizes)))
+
+
+def as_measured(calls: Calls) -> Calls:
+    """Return calls with bytes and ranks as fits have them: to send is an exchange of two."""
+    if calls.kind != "send_recv":
+        return calls
+    return replace(calls, nbytes=2 * calls.nbytes, ranks=np.full(len(calls.ranks), 2.0))
 
 
 def _form(calls: Calls, numbers: Numbers) -> Parts:
@@ -169,8 +178,20 @@ def _ring_bulk_s(calls: Calls, numbers: Numbers) -> list[FloatArray]:
     crowd, ll_crowd = _crowds(numbers, calls.ranks)
     ways = ((np.maximum(part - filled, 0.0), ll_crowd), (part, crowd), (part, crowd))
     times = times * _mesh(calls.wires, calls.ranks) / calls.wires.bytes_per_s
-    return [moved * times / numbers[f"{protocol}_share"] * shared
+    return [moved * times / _share(calls, numbers[f"{protocol}_share"]) * shared
             for protocol, (moved, shared) in zip(PROTOCOLS, ways, strict=True)]  # fmt: skip
+
+
+def _share(calls: Calls, share: float) -> float:
+    """Return the share of the wire that a collective reaches.
+
+    A number of another kind stands beside that kind's last copy, and may be more than the wire's
+    protocol leaves; what has no such copy reaches no more than NCCL counts on.
+    """
+    if calls.kind not in _MEASURED:
+        return share
+    most: float = tuning()["wire_share"]["nvlink" if calls.wires.own_links else "pcie"]
+    return min(share, most)
 
 
 def _crowds(numbers: Numbers, ranks: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -196,16 +217,14 @@ def _chosen(chosen: IntArray, fixed: list[FloatArray], bulk: list[FloatArray]) -
 
 def _exchange(calls: Calls, numbers: Numbers) -> Parts:
     """Return the parts of exchanges in which each rank sends to all others at once."""
-    peers = calls.ranks - 1
-    part, own = calls.nbytes / calls.ranks, numbers["last"]
-    if calls.kind == "send_recv":
-        part, own = calls.nbytes, 0.0
+    peers, part = calls.ranks - 1, calls.nbytes / calls.ranks
+    own = 0.0 if calls.kind == "send_recv" else numbers["last"]
     crowd, ll_crowd = _crowds(numbers, calls.ranks)
     start = numbers["launch_s"] + peers * numbers["peer_s"]
     fixed = [start, start + numbers["simple_base_s"]]
     wire = calls.wires.bytes_per_s
     bulk = [
         part / (wire * numbers["ll_peer_share"]) * ll_crowd,
-        part * (peers + own) / (wire * numbers["simple_share"]) * crowd,
+        part * (peers + own) / (wire * _share(calls, numbers["simple_share"])) * crowd,
     ]
     return _chosen((part > tuning()["peer"]["ll_bytes"]).astype(np.int64), fixed, bulk)

@@ -63,6 +63,13 @@ def test_every_kind_of_a_file_gets_a_fit_of_its_own(write):
     assert found == {"all_reduce": ((2, 8), 2 * len(SIZES)), "all_gather": ((8,), len(SIZES))}
 
 
+def test_messages_to_one_rank_are_fitted_as_they_are_used(write):
+    (one,) = calibrate_nccl(write(log("sendrecv_perf", alpha_us=12, gb_per_s=150))).sets
+    assert (one.kind, one.path.name) == ("send_recv", "all_to_all.any.toml")
+    assert one.after_pct < 12
+    assert time_s(2**30, kind="send_recv") == pytest.approx(12e-6 + 2**30 / 150e9, rel=0.1)
+
+
 def test_a_broadcast_alone_tells_the_numbers_that_it_borrows(write):
     (one,) = calibrate_nccl(write(log("broadcast_perf"))).sets
     assert one.kind == "broadcast"

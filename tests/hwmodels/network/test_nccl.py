@@ -95,6 +95,17 @@ def test_a_group_on_several_nodes_is_bound_by_their_cards():
     assert fixed_s[0] + bulk_s[0] > 2.0**32 / 25e9 > inside
 
 
+def test_a_message_goes_to_one_rank_however_many_there_are():
+    two, eight = (time_s("h100_sxm", "send_recv", SIZES, ranks) for ranks in (2, 8))
+    assert two.tolist() == eight.tolist()
+
+
+@pytest.mark.parametrize("kind", ["broadcast", "reduce", "send_recv"])
+def test_kinds_with_borrowed_numbers_stay_below_what_the_wires_protocol_leaves(kind):
+    h100 = find_spec("h100_sxm").known("link.scaleup_bytes_per_s")
+    assert 0.5 * h100 < 2.0**33 / time_s("h100_sxm", kind, 2.0**33, 2)[0] < 0.9 * h100
+
+
 def test_no_bytes_cost_the_latency():
     assert 0 < time_s("h100_sxm", "all_reduce", 0.0, 8)[0] < 1e-4
 
