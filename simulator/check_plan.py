@@ -149,15 +149,15 @@ def _figures(outcome: Outcome) -> dict[str, object]:
     return figures
 
 
-def training_step() -> Workload:
-    """Return a small step with forward, backward and update, and a bucket for each gradient."""
+def training_step(gradient_bytes: float = BUCKET_BYTES) -> Workload:
+    """Return a small step with forward, backward and update, and gradients of one size."""
     sizes = (64, 96, 32)
     ops = [_gemm(size, "forward") for size in sizes]
     ops += [_gemm(size, "backward") for size in reversed(sizes)]
     ops.append(Op(kind="elementwise", dims=(sum(sizes),), flops=float(sum(sizes)), phase="update"))
     backward = len(sizes)
     gradients = tuple(
-        Gradient(f"weight{i}", float(BUCKET_BYTES), backward + i) for i in range(len(sizes))
+        Gradient(f"weight{i}", float(gradient_bytes), backward + i) for i in range(len(sizes))
     )
     nbytes = sum(gradient.nbytes for gradient in gradients)
     return Workload(

@@ -11,6 +11,7 @@ ScalemodelError                what every caller may catch
 │   ├── CollectiveMismatchError  ranks call different collectives at one place
 │   ├── BufferRaceError        a buffer is written while a started action uses it
 │   └── UnreceivedMessageError a message that nobody receives
+├── RankFailedError            a process of a measured run failed; names the rank and the cause
 ├── DoesNotFitError            more memory (flash, ranks ...) is needed than there is; exits with 2
 └── BoundError                 an asserted bound does not hold; exits with 3
 ```
@@ -104,6 +105,21 @@ class BufferRaceError(ProgramError):
 
 class UnreceivedMessageError(ProgramError):
     """Say which message was sent and never received."""
+
+
+class RankFailedError(ScalemodelError):
+    """Say which process of a measured run failed first, and how.
+
+    >>> print(RankFailedError(3, "was killed by SIGKILL"))
+    rank 3 was killed by SIGKILL
+    """
+
+    def __init__(self, rank: int, how: str) -> None:
+        self.rank, self.how = rank, how
+        super().__init__(f"rank {rank} {how}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (RankFailedError, (self.rank, self.how))
 
 
 class DoesNotFitError(ScalemodelError):

@@ -5,7 +5,7 @@ Frozen descriptions (`Device`, `Network`) are opened on a clock; only what is op
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -216,8 +216,8 @@ class Plan(Protocol):
 class Values(Protocol):
     """Hold real tensors by the names of buffers, for co-simulation and measurement."""
 
-    def compute(self, work: Work, mark: str | None = None) -> None:
-        """Do the work on the tensors (up to a mark)."""
+    def compute(self, work: Work, reached: Callable[[str], None] | None = None) -> None:
+        """Do the work on the tensors; on the wall clock `reached` is told each mark of it."""
 
     def read(self, buffer: str) -> object:
         """Return a copy of a buffer's contents."""

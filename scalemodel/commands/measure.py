@@ -1,4 +1,4 @@
-"""`scalemodel measure`: do a workload's step for real, on this machine."""
+"""`scalemodel measure`: do a workload's step for real, or time collectives between processes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typer import Argument, Option, Typer
 from scalemodel.console import say
 from scalemodel.options import OutputOption, command
 from scalemodel.output import Output, Table, emit
+from scalemodel.processes import CLUSTER, Processes, measure_cluster, measure_plan
 from simulator.errors import InputError
 from simulator.scenario import named_once, parse_counts, parse_setting
 from simulator.version import VERSION
@@ -21,6 +22,10 @@ EXAMPLES = """
   scalemodel measure resnet50 --threads 1,2
   scalemodel measure mlp --set workload.batch=256 --set workload.training=true -o json
   scalemodel measure mlp --threads 1..4 -o csv > times.csv    (then: fit times.csv)
+  scalemodel measure cluster --ranks 8 --rate 1gbit
+  scalemodel measure cluster --ranks 4 --rate 1gbit --plan my_ring.py --kinds all_reduce
+  scalemodel measure mlp --set workload.training=true --plan my_plan.py --ranks 4 --rate 1gbit
+  torchrun --nproc-per-node 8 -m scalemodel measure cluster    (on each node of a real cluster)
 """
 
 COLUMNS = ("p", "time_s", "low_s", "high_s", "spread_pct", "repeatability_pct", "speedup",
@@ -33,10 +38,17 @@ def add(app: Typer) -> None:
 
 
 def measure(
-    workload: Annotated[str, Argument(metavar="WORKLOAD", help="one that torch can do")],
-    threads: Annotated[str, Option(metavar="N,N", help="numbers of threads: 1,2 or 1..4")] = "1",
+    workload: Annotated[
+        str, Argument(metavar="WORKLOAD", help="one that torch can do; or cluster: collectives")
+    ],
+    processes: Processes,
+    threads: Annotated[
+        str | None,
+        Option(metavar="N,N", help="numbers of threads: 1,2 or 1..4 [default: 1]"),
+    ] = None,
     settings: Annotated[
-        list[str], Option("--set", metavar="NAME=VALUE", help="a parameter of the workload")
+        list[str],
+        Option("--set", metavar="NAME=VALUE", help="a parameter of the workload or the plan"),
     ] = [],  # noqa: B006
     budget: Annotated[
         float, Option(min=0.0, max=600.0, metavar="SECONDS", help="for each number of threads")
@@ -44,11 +56,23 @@ def measure(
     seed: Annotated[int, Option(min=0, help="of weights and inputs")] = 0,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Measure one step of a workload on this machine.
+    """Measure one step of a workload on this machine, or what its network does.
 
-    The step is done in torch, by number of threads p. Disturbed samples are discarded.
+    The step is done in torch, by number of threads p. With --plan it is done by several processes,
+    as the plan says. `measure cluster` times collectives between processes, on this machine or
+    where torchrun starts them. Disturbed samples are discarded.
     """
-    counts = parse_counts(threads, "--threads")
+    if threads is not None and (processes.given or workload == CLUSTER):
+        raise InputError("--threads measures one process; how many threads the ranks of a plan "
+                         "use, the plan says")  # fmt: skip
+    if workload == CLUSTER:
+        measure_cluster(processes, settings, output)
+        return
+    if processes.given:
+        own = [text for text in settings if not text.startswith("plan.")]
+        measure_plan(_workload(workload, own), processes, settings, seed, output)
+        return
+    counts = parse_counts("1" if threads is None else threads, "--threads")
     step = _workload(workload, settings)
     steps = measured_steps(step, counts, budget, seed)
     records = [_record(one, steps[0], step.samples) for one in steps]
@@ -95,7 +119,7 @@ def _workload(name: str, settings: list[str]) -> Workload:
     wrong = [key for key in values if not key.startswith("workload.")]
     if wrong:
         raise InputError(f"--set {wrong[0]}: what is measured is this machine; only workload.* "
-                         "can be set")  # fmt: skip
+                         "can be set, or plan.* with --plan")  # fmt: skip
     parameters: dict[str, Any] = {k.removeprefix("workload."): v for k, v in values.items()}
     return find_workload(name, **parameters)
 

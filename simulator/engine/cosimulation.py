@@ -91,8 +91,12 @@ def _all_to_all(payloads: list[Any], targets: list[Any]) -> list[Any]:
     parts = len(payloads)
     for receiver, target in enumerate(targets):
         for sender, payload in enumerate(payloads):
-            length = len(payload)
-            target[part(length, sender, parts)] = payload[part(length, receiver, parts)]
+            given = payload[part(len(payload), receiver, parts)]
+            begin = part(len(target), sender, parts)
+            room = target[begin]
+            # Parts of a buffer that cannot be dealt evenly differ by one.
+            both = min(len(given), len(room))
+            target[begin.start : begin.start + both] = given[:both]
     return targets
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -52,6 +54,16 @@ class Outcome:
     def simulated(self) -> int:
         """Return the number of ranks that were simulated; the others are equal to these."""
         return len(self.ranks)
+
+
+def step_time_s(outcome: Outcome, steps: int) -> float:
+    """Return the median time between the ends of steps, the first one (warm-up) left out, seconds.
+
+    Where most steps take no time, or do not recur, it is the mean.
+    """
+    lengths = [b - a for a, b in itertools.pairwise(outcome.step_ends_s)]
+    median = statistics.median(lengths) if lengths else 0.0
+    return median or outcome.time_s / steps
 
 
 def step_ends_s(

@@ -1,0 +1,69 @@
+"""Measure collectives between real processes: on this machine, or on a cluster under torchrun."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from simulator.protocols import Plan
+from validation.cluster_table import Point, Sampling, points_of, records_of
+from validation.measure_plan import communication_job, tried
+from validation.ranks import TIMEOUT_S, Made, Task, Tell, check_ranks, run_ranks
+
+CALL = "validation.torch_collectives:measure"
+
+
+def measure_collectives(
+    kinds: Sequence[str],
+    sizes: Sequence[float],
+    ranks: int,
+    rate_bit_per_s: float | None = None,
+    *,
+    sampling: Sampling | None = None,
+    tell: Tell = lambda _: None,
+    timeout_s: float = TIMEOUT_S,
+) -> list[dict[str, Any]]:
+    """Return how long collectives take between real processes, one record a kind and size.
+
+    Parameters
+    ----------
+    kinds : of `COLLECTIVES`, or "send_recv": every rank sends to the next one
+    sizes : of one rank's buffer, as `Rank.collective` counts it, bytes
+    ranks : how many processes
+    rate_bit_per_s : of each link and direction, bit/s; None: not limited
+    sampling : how often each is measured; None: the usual
+    tell : is told of the progress
+    timeout_s : how long a rank waits for the others, seconds
+
+    Raises
+    ------
+    InputError : sizes or ranks that make no sense
+    RankFailedError : a process failed; names the first
+    """
+    points = points_of(kinds, sizes)
+    return measure_points(points, ranks, rate_bit_per_s, sampling=sampling, tell=tell,
+                          timeout_s=timeout_s)  # fmt: skip
+
+
+def measure_points(
+    points: Sequence[Point],
+    ranks: int,
+    rate_bit_per_s: float | None = None,
+    *,
+    own: tuple[Plan, Made | None] | None = None,
+    sampling: Sampling | None = None,
+    tell: Tell = lambda _: None,
+    timeout_s: float = TIMEOUT_S,
+) -> list[dict[str, Any]]:
+    """Return one record a point; `own` is the user's plan, and how each process makes it.
+
+    Other arguments and errors as of `measure_collectives`.
+    """
+    check_ranks(ranks, least=2)
+    if own is not None:
+        tried(communication_job(points[-1].nbytes), own[0], ranks)
+    given = {"points": list(points), "sampling": sampling or Sampling(),
+             "own": None if own is None else own[1] or own[0]}  # fmt: skip
+    answers = run_ranks(Task(call=CALL, given=given), ranks, rate_bit_per_s=rate_bit_per_s,
+                        tell=tell, timeout_s=timeout_s)  # fmt: skip
+    return records_of(points, answers)

@@ -1,0 +1,209 @@
+"""Hold the tensors of a measured run by the names of buffers, and do its works.
+
+A buffer is a flat tensor, made when it is first asked for; the gradient buckets of a job are slices
+of `grad`. A work is done by a function that is told the work and whom to tell its marks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
+
+from simulator.errors import InputError, UnknownNameError
+from simulator.workload import Buffer, Job, Work
+from validation.torch_twins import Twin
+from validation.wall_messages import numbers_in
+
+Reached: TypeAlias = Callable[[str], None]
+DoWork: TypeAlias = Callable[[Work, Reached], object]
+
+
+class TorchValues:
+    """Hold tensors by name and do works.
+
+    Parameters
+    ----------
+    do : does a work
+    device : where new tensors are made
+    tensors : that there are already, flat
+    """
+
+    def __init__(
+        self,
+        do: DoWork,
+        device: torch.device | None = None,
+        tensors: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        self._do, self._device = do, device
+        self.tensors: dict[str, torch.Tensor] = dict(tensors or {})
+
+    def compute(self, work: Work, reached: Reached | None = None) -> None:
+        """Do a work; `reached` is told each mark of it."""
+        self._do(work, reached or _tell_nobody)
+
+    def tensor(self, buffer: Buffer) -> torch.Tensor:
+        """Return the tensor of a buffer, zeros where it is new."""
+        found = self.tensors.get(buffer.name)
+        if found is None:
+            found = torch.empty(numbers_in(buffer), device=self._device)
+            # Filled, not only zero: pages that nobody wrote to would be read from one page.
+            self.tensors[buffer.name] = found.fill_(0.0)
+        return found
+
+    def read(self, buffer: str) -> torch.Tensor:
+        """Return a copy of a buffer's contents."""
+        if buffer not in self.tensors:
+            raise UnknownNameError("buffer", buffer, self.tensors)
+        return self.tensors[buffer].clone()
+
+    def write(self, buffer: str, payload: Any) -> None:
+        """Replace a buffer's contents, or their beginning."""
+        into = self.tensors[buffer]
+        into[: len(payload)] = payload
+
+    def receive(self, buffer: Buffer, contents: torch.Tensor) -> None:
+        """Replace the beginning of a buffer's contents by bytes that came in a message."""
+        into = self.tensor(buffer)
+        into[: len(contents) // into.element_size()] = contents.view(into.dtype)
+
+    def reduce(self, payloads: Sequence[Any], op: str) -> torch.Tensor:
+        """Return the reduction of payloads, in their order."""
+        stacked = torch.stack(list(payloads))
+        if op in ("sum", "mean"):
+            total = stacked.sum(0)
+            return total / len(payloads) if op == "mean" else total
+        return stacked.amax(0) if op == "max" else stacked.amin(0)
+
+
+def _tell_nobody(_: str) -> None:
+    """Be what is told marks that nobody waits for."""
+
+
+def sleeping(times_s: Callable[[Work], Sequence[float]]) -> DoWork:
+    """Return what does a work as a virtual device does: by sleeping.
+
+    Parameters
+    ----------
+    times_s : from a work to the time of each of its ops, seconds
+    """
+    known: dict[Work, tuple[list[tuple[float, str]], float]] = {}
+
+    def moments(work: Work) -> tuple[list[tuple[float, str]], float]:
+        ends_s = [0.0, *itertools.accumulate(times_s(work))]
+        marks = ((ends_s[min(op + 1, len(ends_s) - 1)], mark) for mark, op in work.marks)
+        return sorted(marks), ends_s[-1]
+
+    def do(work: Work, reached: Reached) -> None:
+        begin = time.monotonic()
+        if work not in known:
+            known[work] = moments(work)
+        marks, end_s = known[work]
+        for at_s, mark in marks:
+            _sleep_until(begin + at_s)
+            reached(mark)
+        _sleep_until(begin + end_s)
+
+    return do
+
+
+def _sleep_until(moment_s: float) -> None:
+    left_s = moment_s - time.monotonic()
+    if left_s > 0:
+        time.sleep(left_s)
+
+
+class TwinWorks:
+    """Do the works of a training job with a torch twin; gradients lie in one flat tensor.
+
+    As in DistributedDataParallel each gradient is copied into its bucket when it is ready; a bucket
+    is marked when all of its gradients are.
+
+    Parameters
+    ----------
+    twin : does the step
+    job : of the same workload
+    """
+
+    def __init__(self, twin: Twin, job: Job) -> None:
+        self._twin = twin
+        self._loss: torch.Tensor | None = None
+        self._missing: dict[str, int] = {}
+        self._reached: Reached = _tell_nobody
+        self._buckets: dict[str, list[torch.nn.Parameter]] = {}
+        self.tensors: dict[str, torch.Tensor] = {}
+        if job.workload.training:
+            self._lay_out(job)
+        self._works: dict[str, Callable[[], object]] = {
+            "step": twin.step, "local_step": twin.step, "forward": self._forward,
+            "backward": self._backward, "gradient": self._gradient, "update": twin.update,
+        }  # fmt: skip
+
+    def __call__(self, work: Work, reached: Reached) -> None:
+        """Do a work and tell its marks."""
+        if work.name not in self._works:
+            raise UnknownNameError("work of a twin", work.name, self._works)
+        self._reached = reached
+        self._works[work.name]()
+
+    def _forward(self) -> None:
+        self._loss = self._twin.forward()
+
+    def _backward(self) -> None:
+        self._missing = {name: len(held) for name, held in self._buckets.items()}
+        loss, self._loss = self._loss, None
+        if loss is None:
+            raise InputError("backward needs the loss of a forward before it")
+        self._twin.backward(loss)
+
+    def _gradient(self) -> None:
+        self._forward()
+        self._backward()
+
+    def _lay_out(self, job: Job) -> None:
+        parameters = list(self._twin.module.named_parameters())
+        by_name = dict(parameters) | {f"weight{i}": p for i, (_, p) in enumerate(parameters)}
+        held = [by_name[one.name] for one in job.workload.gradients if one.name in by_name]
+        if len(held) < len(job.workload.gradients) or not held:
+            raise InputError(f"the twin of '{job.workload.name}' has other parameters than the "
+                             "workload has gradients")  # fmt: skip
+        self._join("params", [p.data for _, p in parameters], [p for _, p in parameters])
+        grad = torch.zeros(sum(p.numel() for p in held), device=held[0].device)
+        self.tensors["grad"] = grad
+        names = iter(job.buckets)
+        begin = at = 0
+        bucket, inside = next(names), list[torch.nn.Parameter]()
+        for parameter in held:
+            view = grad[at : at + parameter.numel()].view_as(parameter)
+            at += parameter.numel()
+            inside.append(parameter)
+            parameter.register_post_accumulate_grad_hook(self._when_ready(view, bucket.name))
+            if (at - begin) * grad.element_size() >= bucket.nbytes:
+                self.tensors[bucket.name] = grad[begin:at]
+                self._buckets[bucket.name], inside, begin = inside, [], at
+                bucket = next(names, bucket)
+
+    def _join(
+        self, name: str, parts: list[torch.Tensor], parameters: list[torch.nn.Parameter]
+    ) -> None:
+        """Let parameters be views of one flat tensor."""
+        flat = torch.cat([one.flatten() for one in parts])
+        at = 0
+        for parameter in parameters:
+            parameter.data = flat[at : at + parameter.numel()].view_as(parameter)
+            at += parameter.numel()
+        self.tensors[name] = flat
+
+    def _when_ready(self, view: torch.Tensor, bucket: str) -> Callable[[torch.Tensor], None]:
+        def ready(parameter: torch.Tensor) -> None:
+            if parameter.grad is not None and parameter.grad.data_ptr() != view.data_ptr():
+                view.copy_(parameter.grad)
+                parameter.grad = view
+            self._missing[bucket] = self._missing.get(bucket, 1) - 1
+            if self._missing[bucket] == 0:
+                self._reached(bucket)
+
+        return ready
