@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from simulator.errors import UnknownNameError
+from simulator.errors import InputError, UnknownNameError
 from simulator.workload import Workload
 from validation import torch_huggingface, torch_models
 from workloads.capture import OPTIMIZERS, Step
@@ -39,6 +39,7 @@ def twin(workload: Workload, seed: int = 0) -> Twin:
     Raises
     ------
     UnknownNameError : no twin is registered for this workload
+    InputError : mixed precision with master weights
 
     >>> from workloads.registry import find_workload
     >>> tuple(twin(find_workload("mlp", batch=2, classes=3)).step().shape)
@@ -56,6 +57,9 @@ def _twin(workload: Workload, module: nn.Module, args: Args, **step: Any) -> Twi
     chosen = workload.parameters
     dtype = getattr(torch, chosen["dtype"].replace("tfloat32", "float32"))
     training = bool(chosen.get("training"))
+    if training and chosen["master"] != "none":
+        raise InputError(f"{workload.name}: steps with master weights are not measured; "
+                         "predict them, or measure with workload.master=none")  # fmt: skip
     make = OPTIMIZERS.get(chosen["optimizer"]) if training else None
     module = module.to(dtype).train(training)
     return Twin(

@@ -2,8 +2,8 @@
 
 A *model* is a callable: `resnet50(batch=256, training=True)` gives a `Workload`. It is made of a
 *recording function*, which calls layers on a `Network`, and of *sizes* with their defaults. A model
-also takes `dtype` and, if it can be trained, `training` and `optimizer`; one that is known to be
-compiled, `compiled`.
+also takes `dtype` and, if it can be trained, `training`, `optimizer` and `master` (mixed precision:
+`dtype="bfloat16", master="float32"`); one that is known to be compiled, `compiled`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from simulator.ops import DTYPES, Graph
 from simulator.workload import Workload
 from workloads.compiled import fused
 from workloads.network import Network, Recorded
-from workloads.optimizers import OPTIMIZERS, update
+from workloads.optimizers import MASTERS, OPTIMIZERS, update
 
 Value: TypeAlias = int | float | bool | str
 Record: TypeAlias = Callable[[Network, "Sizes"], Recorded]
@@ -35,7 +35,9 @@ as it is for convolutions unless told otherwise.
 """
 FLOATING: tuple[str, ...] = ("float32", SHORTENED, "float64", "bfloat16", "float16")
 """Data types that a model can have."""
-CHOICES: dict[str, Sequence[str]] = {"optimizer": tuple(OPTIMIZERS), "dtype": FLOATING}
+CHOICES: dict[str, Sequence[str]] = {
+    "optimizer": tuple(OPTIMIZERS), "master": MASTERS, "dtype": FLOATING,
+}  # fmt: skip
 """What the parameters that are words may be."""
 
 
@@ -76,6 +78,7 @@ class Model:
         own = dict(chosen)
         training = bool(own.pop("training", False))
         optimizer = str(own.pop("optimizer", "none"))
+        master = str(own.pop("master", "none"))
         compiled = bool(own.pop("compiled", False))
         if compiled and training:
             raise InputError(f"{self.name}: only inference can be compiled; got training")
@@ -87,7 +90,7 @@ class Model:
             raise InputError(f"{self.name}: {error}") from None
         if training:
             net.backward(result)
-            update(net, optimizer)
+            update(net, optimizer, master)
         made = net.workload(self.name, chosen, int(chosen["batch"]), inputs)
         graph = fused(made.graph) if compiled else made.graph
         return replace(made, graph=_shortened(graph) if dtype == SHORTENED else graph)
@@ -159,7 +162,7 @@ def model(
     def make(record: Record) -> Model:
         step: dict[str, Value] = {}
         if training is not None:
-            step = {"training": training, "optimizer": "sgd"}
+            step = {"training": training, "optimizer": "sgd", "master": "none"}
         return Model(
             name=name or record.__name__,
             record=record,

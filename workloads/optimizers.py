@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from simulator.errors import UnknownNameError
+from simulator.ops import DTYPE_BYTES
 from workloads.network import Network
 from workloads.tape import Piece, Storage, Tensor
 
@@ -18,7 +19,7 @@ def sgd(net: Network, weight: Tensor, grad: Tensor) -> None:
 
 def momentum(net: Network, weight: Tensor, grad: Tensor) -> None:
     """Step along the running sum of gradients."""
-    (velocity,) = _state(net, weight.shape)
+    (velocity,) = _state(net, (weight.shape, weight.dtype))
     net.write("mul_", velocity)
     net.write("add_", velocity, grad)
     net.write("add_", weight, velocity)
@@ -35,7 +36,8 @@ def adamw(net: Network, weight: Tensor, grad: Tensor) -> None:
 
 
 def _adam(net: Network, weight: Tensor, grad: Tensor, decay: bool) -> None:
-    mean, square, count = _state(net, weight.shape, weight.shape, ())
+    like = (weight.shape, weight.dtype)
+    mean, square, count = _state(net, like, like, ((), "float32"))
     net.write("add_", count)
     if decay:
         net.write("mul_", weight)
@@ -43,32 +45,58 @@ def _adam(net: Network, weight: Tensor, grad: Tensor, decay: bool) -> None:
     net.write("mul_", square)
     net.write("addcmul_", square, grad, grad)
     net.tape.call("_local_scalar_dense", (count,))
-    root = net.call("sqrt", [square], weight.shape)
-    scaled = net.call("div", [root], weight.shape)
+    root = net.call("sqrt", [square], *like)
+    scaled = net.call("div", [root], *like)
     net.write("add_", scaled)
     net.write("addcdiv_", weight, mean, scaled)
 
 
-def _state(net: Network, *shapes: tuple[int, ...]) -> list[Tensor]:
-    """Return tensors that an optimizer keeps from step to step; counts are float32."""
-    kept = [net.given(shape, "" if shape else "float32") for shape in shapes]
+def _state(net: Network, *tensors: tuple[tuple[int, ...], str]) -> list[Tensor]:
+    """Return tensors of shapes and types that an optimizer keeps from step to step."""
+    kept = [net.given(*one) for one in tensors]
     net.state_bytes += sum(one.operand.nbytes for one in kept)
     return kept
+
+
+def _on_master(step: Update, dtype: str) -> Update:
+    """Return the step on a wider copy of each weight, which is then rounded to the weight.
+
+    Micikevicius et al., "Mixed Precision Training", arXiv:1710.03740, section 3.1. With Adam, weight,
+    gradient and state take 16 bytes (Rajbhandari et al., "ZeRO", arXiv:1910.02054, section 3.1).
+    """
+
+    def mixed(net: Network, weight: Tensor, grad: Tensor) -> None:
+        (master,) = _state(net, (weight.shape, dtype))
+        step(net, master, net.call("_to_copy", [grad], grad.shape, dtype))
+        net.write("copy_", weight, master)
+
+    return mixed
 
 
 OPTIMIZERS: dict[str, Update | None] = {
     "none": None, "sgd": sgd, "momentum": momentum, "adam": adam, "adamw": adamw,
 }  # fmt: skip
 """Optimizers by name; "none" leaves the gradients unused."""
+MASTERS = ("none", "float32")
+"""Types of the copies of narrower weights that optimizers step on; "none": on the weights."""
 
 
-def update(net: Network, optimizer: str) -> None:
-    """Call the kernels of an optimizer's step, weight by weight."""
+def update(net: Network, optimizer: str, master: str = "none") -> None:
+    """Call the kernels of an optimizer's step, weight by weight.
+
+    Parameters
+    ----------
+    net : with gradients
+    optimizer : of `OPTIMIZERS`
+    master : of `MASTERS`; weights that are as wide need no copy
+    """
     if optimizer not in OPTIMIZERS:
         raise UnknownNameError("optimizer", optimizer, OPTIMIZERS)
     step = OPTIMIZERS[optimizer]
     if step is None:
         return
+    if master != "none" and DTYPE_BYTES[net.dtype] < DTYPE_BYTES[master]:
+        step = _on_master(step, master)
     tape = net.tape
     tape.phase = "update"
     pieces: dict[tuple[int, ...], tuple[Piece, float]] = {}

@@ -164,3 +164,9 @@ def test_a_workload_of_the_users_own_can_have_a_twin():
         twin(mine)
     register_twin(mine, lambda workload: Twin(module=torch.nn.Identity(), args=(torch.ones(2),)))
     assert twin(mine).step().tolist() == [1.0, 1.0]
+
+
+def test_a_step_with_master_weights_has_no_twin():
+    mixed = find_workload("mlp", training=True, dtype="bfloat16", master="float32")
+    with pytest.raises(InputError, match=r"mlp: steps with master weights are not measured"):
+        twin(mixed)

@@ -249,8 +249,10 @@ def test_models_are_found_by_either_spelling_and_listed_with_defaults():
 
 def test_parameters_are_kept_with_their_defaults():
     parameters = find_workload("resnet18", batch=4).parameters
-    assert parameters == {"batch": 4, "image": 224, "classes": 1000, "width": 64,
-                          "training": False, "optimizer": "sgd", "dtype": "float32"}  # fmt: skip
+    assert parameters == {
+        "batch": 4, "image": 224, "classes": 1000, "width": 64,
+        "training": False, "optimizer": "sgd", "master": "none", "dtype": "float32",
+    }  # fmt: skip
 
 
 def test_a_preset_changes_defaults_only():

@@ -49,6 +49,41 @@ def test_weights_that_are_alike_are_updated_by_the_same_calls():
     assert len(set(bias)) == 1
 
 
+def mixed(master, **changes):
+    sizes = {"batch": 2, "width": 8, "training": True, "optimizer": "adam", "dtype": "bfloat16"}
+    return find_workload("mlp", **{**sizes, "master": master, **changes})
+
+
+def test_mixed_precision_takes_16_bytes_a_weight_with_adam():
+    step = mixed("float32")
+    gradient_bytes = sum(one.nbytes for one in step.gradients)
+    kept = step.weight_bytes + gradient_bytes + step.state_bytes - 4 * TENSORS
+    assert kept == 16 * step.weight_count
+    plain = mixed("none")
+    assert plain.weight_bytes + gradient_bytes + plain.state_bytes - 4 * TENSORS == (
+        8 * plain.weight_count
+    )
+
+
+def test_mixed_precision_updates_in_float32_and_leaves_all_else_as_it_was():
+    wide, narrow = (
+        [op for op in mixed(master).graph if op.phase != "update"] for master in ("float32", "none")
+    )
+    assert wide == narrow
+    update = [op for op in mixed("float32").graph if op.phase == "update"]
+    assert {op.dtype for op in update if op.kind == "elementwise"} == {"float32"}
+    matrix = max(op.dims[0] for op in update)
+    (rounded,) = {op for op in update if op.label == "copy_" and op.dims == (matrix,)}
+    assert (rounded.bytes_read, rounded.bytes_written) == (4 * matrix, 2 * matrix)
+
+
+@pytest.mark.parametrize("changes", [{"dtype": "float32"}, {"optimizer": "none"}])
+def test_weights_that_are_as_wide_or_not_trained_have_no_master(changes):
+    with_master, without = (mixed(master, **changes) for master in ("float32", "none"))
+    assert with_master.state_bytes == without.state_bytes
+    assert list(with_master.graph) == list(without.graph)
+
+
 def test_an_unknown_optimizer_is_named_with_the_nearest_one():
     with pytest.raises(UnknownNameError, match="did you mean 'adamw'"):
         update(Network(training=True, dtype="float32"), "adamww")
