@@ -50,6 +50,11 @@ def test_what_stands_in_two_tables_is_one_case():
     assert one.case_id == other.case_id
 
 
+def test_a_row_without_a_licence_says_so_and_a_source_is_a_place_that_readers_know():
+    (case,) = convert([{**PUBLISHED, "licence": "", "source": "Docs, page (read_file id 5)"}]).cases
+    assert (case.source, case.licence) == ("Docs, page", "facts only (no licence named)")
+
+
 def test_a_call_of_torch_becomes_a_case():
     (case,) = convert([VIDUR]).cases
     assert case.settings == {

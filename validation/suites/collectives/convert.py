@@ -25,6 +25,8 @@ LEAST_RATE = 0.5
 """Bus bandwidths below this, GB/s, were rounded by more than 1 %."""
 ONE_NODE = ("NVSwitch", "NVLink", "one node")
 """What networks are called that no node is left by."""
+NO_LICENCE = "facts only (no licence named)"
+"""Of pages and threads that say nothing of one."""
 VTRAIN = "vTrain profiling node"
 FABRICS = (("EFA v1", "efa-v1"), ("EFA v2", "efa-v2"), ("InfiniBand", "infiniband"),
            ("Slingshot", "slingshot"))  # fmt: skip
@@ -184,6 +186,6 @@ def _case(row: Row, settings: Mapping[str, str | float], time_s: float, where: s
         metric="time_s",
         measured=time_s,
         unit="s",
-        source=row["source"],
-        licence=row["licence"],
+        source=re.sub(r" \(read_file id \d+\)", "", row["source"]),
+        licence=row["licence"] or NO_LICENCE,
     )
