@@ -104,12 +104,30 @@ def read_spec(path: Path, find: FindSpec) -> Spec:
     ------
     FileError : the file cannot be read, or a key is unknown, missing or impossible
     """
-    raw = _toml(path)
+    return spec_from(read_file(path), path, find)
+
+
+def spec_from(
+    raw: Mapping[str, Any], path: Path, find: FindSpec, schemas: Mapping[str, Schema] = SCHEMAS
+) -> Spec:
+    """Return what a file says that was read.
+
+    Parameters
+    ----------
+    raw : its tables
+    path : of the file
+    find : gives the spec of what the file is `like`
+    schemas : of what it may be, by kind
+
+    Raises
+    ------
+    FileError : a key is unknown, missing or impossible
+    """
     base = _base(path, raw, find)
     kind = raw.get("kind", base.kind if base else None)
-    if not isinstance(kind, str) or kind not in SCHEMAS:
-        raise FileError(path, f"expected one of {', '.join(SCHEMAS)}, got {kind!r}", "kind")
-    reader = _Reader(path, SCHEMAS[kind])
+    if not isinstance(kind, str) or kind not in schemas:
+        raise FileError(path, f"expected one of {', '.join(schemas)}, got {kind!r}", "kind")
+    reader = _Reader(path, schemas[kind])
     reader.sources = _sources(reader, raw)
     values, sources, others = _fields(reader, raw)
     spec = Spec(
@@ -135,7 +153,7 @@ def read_family_fit(path: Path) -> FamilyFit:
     ------
     FileError : the file cannot be read, or a key is unknown, missing or impossible
     """
-    return _family(_Reader(path, SCHEMAS["gpu"]), _toml(path), "")
+    return _family(_Reader(path, SCHEMAS["gpu"]), read_file(path), "")
 
 
 def read_estimates(path: Path) -> tuple[Mapping[str, Value], Mapping[str, Source]]:
@@ -145,14 +163,20 @@ def read_estimates(path: Path) -> tuple[Mapping[str, Value], Mapping[str, Source
     ------
     FileError : the file cannot be read, or a key is unknown or impossible
     """
-    raw = _toml(path)
+    raw = read_file(path)
     reader = _Reader(path, SCHEMAS[path.stem])
     reader.sources = _sources(reader, raw)
     values, sources, _ = _fields(reader, raw)
     return values, sources
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def read_file(path: Path) -> dict[str, Any]:
+    """Return the tables of a file.
+
+    Raises
+    ------
+    FileError : the file cannot be read
+    """
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -267,7 +291,7 @@ def _check(reader: _Reader, spec: Spec) -> None:
     for key in reader.schema.required:
         if key not in spec.values:
             raise reader.error(key, f"missing; it says: {reader.schema.fields[key].doc}")
-    if not spec.architecture:
+    if not spec.architecture and spec.kind in SCHEMAS:
         raise reader.error("architecture", "missing; expected a text")
     try:
         reader.schema.check(spec.values)

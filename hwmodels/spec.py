@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels.schema import SCHEMAS, Schema, Value
+from hwmodels.system_schema import PART_SCHEMAS
 from simulator.errors import InputError
 from simulator.protocols import Device
 from simulator.source import Source
@@ -155,11 +156,11 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Spec:
-    """Hold what is known of one device.
+    """Hold what is known of one device, link or system.
 
     Parameters
     ----------
-    kind : one of `hwmodels.schema.SCHEMAS`
+    kind : one of `hwmodels.schema.SCHEMAS`, or of `hwmodels.system_schema.PART_SCHEMAS`
     name : in the catalog
     title : the maker's name
     architecture : the maker's or designer's name of the core ("zen3")
@@ -180,8 +181,13 @@ class Spec:
 
     @property
     def schema(self) -> Schema:
-        """Return what fields a device of this kind has."""
-        return SCHEMAS[self.kind]
+        """Return what fields a thing of this kind has."""
+        return SCHEMAS.get(self.kind) or PART_SCHEMAS[self.kind]
+
+    @property
+    def called(self) -> str:
+        """Return its name with what it is, for errors."""
+        return f"{'device' if self.kind in SCHEMAS else self.kind} '{self.name}'"
 
     def number(self, key: str) -> float | None:
         """Return a number, None where unknown."""
@@ -197,7 +203,7 @@ class Spec:
         """
         value = self.values.get(key)
         if value is None:
-            raise InputError(f"device '{self.name}' does not say {key}")
+            raise InputError(f"{self.called} does not say {key}")
         return float(value)
 
     def replaced(self, **changes: Any) -> Spec:
@@ -220,7 +226,7 @@ class Spec:
         UnknownNameError : a key that a device of this kind does not have
         InputError : a value that is impossible, alone or beside the others
         """
-        where = f"device '{self.name}'"
+        where = self.called
         values = dict(self.values)
         for key, raw in changes.items():
             one = self.schema.field(key, where)

@@ -16,7 +16,7 @@ from hwmodels.network.traffic import Traffic
 from simulator.actions import Group
 from simulator.energy import Energy
 from simulator.errors import InputError
-from simulator.ops import IntArray
+from simulator.ops import FloatArray, IntArray
 from simulator.protocols import Clock, Placement
 from simulator.source import Source
 
@@ -63,9 +63,11 @@ class Cluster:
     library : how collectives are done
     sharing : how flows share a link: "plain" or "rtt" (see `Flows`)
     fold, coalesce : whether to use shortcuts that do not change results (see `Flows`)
-    joules_per_byte : of each byte over each link, J/B; None where unknown
-    idle_w : of switches and cards at all times, W; None where unknown
-    sources : of the topology's numbers
+    joules_per_byte : of each byte over a link, J/B: one for all links, or one for each (l,); None:
+        not known, so that it is left out of the energy
+    idle_w : of switches and cards at all times, W; None: not known, likewise
+    link_sources : of the topology's numbers
+    notes : what the reader of a run must know, such as what is left out
     """
 
     topology: Topology
@@ -73,9 +75,15 @@ class Cluster:
     sharing: str = "plain"
     fold: bool = True
     coalesce: bool = True
-    joules_per_byte: float | None = None
+    joules_per_byte: float | FloatArray | None = None
     idle_w: float | None = None
-    sources: tuple[Source, ...] = ()
+    link_sources: tuple[Source, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return where the numbers of the links and of the software come from."""
+        return (*self.link_sources, *self.library.sources)
 
     def collective_s(self, kind: str, nbytes: float, group: Group) -> float:
         """Return the time of a collective that has the network for itself, seconds.
@@ -121,9 +129,8 @@ class Cluster:
         return self.library.collective(kind, nbytes, where, self.topology)
 
     def _energy(self, time_s: float, flows: Flows) -> Energy:
-        moved = float(flows.carried_bytes.sum())
         per_byte = self.joules_per_byte
-        return Energy({
-            "network idle": None if self.idle_w is None else self.idle_w * time_s,
-            "network": None if per_byte is None else moved * per_byte,
-        })  # fmt: skip
+        moved_j = None if per_byte is None else float((flows.carried_bytes * per_byte).sum())
+        idle_j = None if self.idle_w is None else self.idle_w * time_s
+        parts = {"network idle": idle_j, "network": moved_j}
+        return Energy({name: joules for name, joules in parts.items() if joules is not None})

@@ -79,7 +79,7 @@ def topology(shape: str, parameters: Mapping[str, Any]) -> Topology:
         name: _value(f"{shape}: {name}", value, hints[name])
         for name, value in given.items() if name in own
     }  # fmt: skip
-    return _changed(made(**values), shape, given)
+    return with_common(made(**values), given)
 
 
 def parameters_of(shape: str) -> dict[str, Any]:
@@ -101,8 +101,19 @@ def parameters_of(shape: str) -> dict[str, Any]:
     return {**found, **COMMON}
 
 
-def _changed(made: Topology, shape: str, given: Mapping[str, Any]) -> Topology:
-    """Return a network with the parameters that every shape has."""
+def with_common(made: Topology, given: Mapping[str, Any]) -> Topology:
+    """Return a network with the parameters that every shape has.
+
+    Parameters
+    ----------
+    made : the network
+    given : some of `COMMON`; others do not count
+
+    Raises
+    ------
+    InputError : a value that makes no sense, or nodes between which there is no link
+    """
+    shape = made.shape
     if "ecmp" in given or "seed" in given:
         made = made.with_ecmp(given.get("ecmp", made.ecmp), given.get("seed", made.seed))
     for entry in given.get("degraded", ()):
