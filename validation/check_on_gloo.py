@@ -23,6 +23,7 @@ from simulator.ideal import ideal_machine
 from simulator.ops import IntArray
 from simulator.protocols import Machine, Placement, Plan, Program
 from simulator.workload import Buffer, Job, Work
+from validation.measure_plan import Playing
 from validation.ranks import Made, Task, run_ranks
 from validation.wall_messages import numbers_in
 from validation.wall_record import RankRecord
@@ -149,8 +150,9 @@ def check_on_gloo(plan: Plan, devices: int, made: Made | None = None) -> Verdict
         size = plan.place(machine).size
         values.update((rank, NumberValues(rank)) for rank in range(size))
         simulated = execute(job, machine, watched, values=values)
-        answers = run_ranks(Task(call="validation.torch_check:leave", given={
-            "plan": made or plan, "job": job}), size, timeout_s=TIMEOUT_S)  # fmt: skip
+        task = Task(call="validation.torch_check:leave",
+                    given=Playing(made or plan, job, [1] * size, None))  # fmt: skip
+        answers = run_ranks(task, size, timeout_s=TIMEOUT_S)
     except (DoesNotFitError, InputError) as error:
         return Verdict(devices, "not for so many", str(error))
     except ScalemodelError as error:

@@ -12,9 +12,10 @@ from typing import Any
 
 from simulator.actions import COLLECTIVES
 from simulator.errors import InputError, UnknownNameError
+from simulator.protocols import Plan
 from simulator.units import parse_quantity
 from validation.clean import calm, relative_spread
-from validation.ranks import Answers
+from validation.ranks import Answers, Made
 
 SEND_RECV = "send_recv"
 """Every rank sends to the next one and receives from the one before."""
@@ -61,6 +62,22 @@ class Sampling:
         """
         affordable = int(self.budget_s / call_s) if call_s > 0 else self.most
         return min(self.most, max(self.least, affordable))
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Say what each process measures.
+
+    Parameters
+    ----------
+    points : in this order
+    sampling : how often
+    own : the user's own plan, or what makes it, where a point asks for it
+    """
+
+    points: Sequence[Point]
+    sampling: Sampling
+    own: Plan | Made | None = None
 
 
 @dataclass(frozen=True, slots=True)

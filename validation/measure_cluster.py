@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from simulator.protocols import Plan
-from validation.cluster_table import Point, Sampling, points_of, records_of
+from validation.cluster_table import Point, Sampling, Timing, points_of, records_of
 from validation.measure_plan import communication_job, tried
 from validation.ranks import TIMEOUT_S, Made, Task, Tell, check_ranks, run_ranks
 
@@ -62,8 +62,8 @@ def measure_points(
     check_ranks(ranks, least=2)
     if own is not None:
         tried(communication_job(points[-1].nbytes), own[0], ranks)
-    given = {"points": list(points), "sampling": sampling or Sampling(),
-             "own": None if own is None else own[1] or own[0]}  # fmt: skip
-    answers = run_ranks(Task(call=CALL, given=given), ranks, rate_bit_per_s=rate_bit_per_s,
+    asked = Timing(list(points), sampling or Sampling(),
+                   None if own is None else own[1] or own[0])  # fmt: skip
+    answers = run_ranks(Task(call=CALL, given=asked), ranks, rate_bit_per_s=rate_bit_per_s,
                         tell=tell, timeout_s=timeout_s)  # fmt: skip
     return records_of(points, answers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hwmodels.this_machine import this_machine
 from simulator.engine.execute import execute, place
@@ -17,6 +18,24 @@ from validation.wall_record import RankRecord, outcome_of
 
 TRIAL_NETWORK = AlphaBetaStar(latency_s=1e-4, bandwidth_bytes_per_s=1e8)
 """On which a plan is tried before it is measured; any will do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """Say what each process of a measured plan does.
+
+    Parameters
+    ----------
+    plan : or what makes it
+    job : what is done
+    threads : of each rank
+    virtual : the device as which a compute sleeps; None: works are done in torch
+    """
+
+    plan: Plan | Made
+    job: Job
+    threads: Sequence[int]
+    virtual: Device | None
 
 
 def measure_plan(
@@ -54,10 +73,10 @@ def measure_plan(
     InputError : far more ranks than this machine has cores
     """
     placement = tried(job, plan, devices, virtual)
-    given = {"plan": made or plan, "job": job, "threads": list(placement.threads),
-             "virtual": virtual}  # fmt: skip
-    answers = run_ranks(Task(call="validation.torch_plan:play", given=given), placement.size,
-                        rate_bit_per_s=rate_bit_per_s, tell=tell, timeout_s=timeout_s)  # fmt: skip
+    task = Task(call="validation.torch_plan:play",
+                given=Playing(made or plan, job, list(placement.threads), virtual))  # fmt: skip
+    answers = run_ranks(task, placement.size, rate_bit_per_s=rate_bit_per_s, tell=tell,
+                        timeout_s=timeout_s)  # fmt: skip
     records: Sequence[RankRecord] = answers.of_ranks
     return outcome_of(records, job.steps, told(answers))
 

@@ -15,13 +15,13 @@ import socket
 import sys
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from simulator.errors import RankFailedError, ScalemodelError
 from validation import shaped_network
-from validation.ranks import Order, named
+from validation.ranks import Order, Tell, named
 
 if TYPE_CHECKING:
     from validation.torch_peers import Meeting
@@ -78,8 +78,9 @@ def main(launcher: Connection) -> int:
     try:
         order: Order = launcher.recv()
         function = _function(order)
-        meeting, listener = _meeting(order)
-        children = [_fork(order, rank, meeting, function) for rank in range(order.ranks)]
+        meetings, listener = _meetings(order)
+        roles = [Role(rank, order, function, one) for rank, one in enumerate(meetings)]
+        children += map(_fork, roles)
         if listener is not None:
             listener.close()
         if order.isolated:
@@ -105,57 +106,64 @@ def _function(order: Order) -> Any:
     return named(order.task.call)
 
 
-def _meeting(order: Order) -> tuple[Meeting, socket.socket | None]:
-    """Return where the ranks meet, and the socket that listens there already."""
+def _meetings(order: Order) -> tuple[list[Meeting], socket.socket | None]:
+    """Return where each rank meets the others, and the socket that listens there already."""
     from validation.torch_peers import Meeting
 
     if order.isolated:
         shaped_network.build_bridge()
-        first = shaped_network.address_of(0)
-        return Meeting(address=first, port=PORT, interface=shaped_network.INTERFACE,
-                       host=first), None  # fmt: skip
+        addresses = [shaped_network.address_of(rank) for rank in range(order.ranks)]
+        return [Meeting(address=addresses[0], port=PORT, interface=shaped_network.INTERFACE,
+                        host=own) for own in addresses], None  # fmt: skip
     listener = socket.create_server(("127.0.0.1", 0))
-    return Meeting(address="127.0.0.1", port=listener.getsockname()[1], interface="lo",
-                   host="127.0.0.1", listening=listener.fileno()), listener  # fmt: skip
+    meeting = Meeting(address="127.0.0.1", port=listener.getsockname()[1], interface="lo",
+                      host="127.0.0.1", listening=listener.fileno())  # fmt: skip
+    return [meeting] * order.ranks, listener
 
 
-def _fork(order: Order, rank: int, meeting: Meeting, function: Any) -> Child:
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Say which rank a process is to be, what it does and where it meets the others."""
+
+    rank: int
+    order: Order
+    function: Any
+    meeting: Meeting
+
+    def do(self, tell: Tell) -> Any:
+        """Meet the others, do the task, and return what came out."""
+        from validation.torch_peers import Peers
+
+        peers = Peers.meet(self.rank, self.order.ranks, self.meeting, self.order.timeout_s)
+        result = self.function(peers, tell, self.order.task.given)
+        peers.close()
+        return result
+
+
+def _fork(role: Role) -> Child:
     ours, theirs = Pipe()
     host = os.getpid()
     process = os.fork()
     if not process:
         ours.close()
-        _be_rank(order, rank, meeting, function, theirs, host)
+        _be(role, theirs, host)
     theirs.close()
-    return Child(rank, process, ours)
+    return Child(role.rank, process, ours)
 
 
-def _be_rank(
-    order: Order, rank: int, meeting: Meeting, function: Any, connection: Connection, host: int
-) -> NoReturn:
+def _be(role: Role, connection: Connection, host: int) -> NoReturn:
     """Be a rank: do the task, say what came out, end."""
     try:
         _end_with(host)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if order.isolated:
-            _own_network(connection, rank, order.rate_bit_per_s)
-        connection.send(("done", _do(order, rank, meeting, function, connection)))
+        if role.order.isolated:
+            _own_network(connection, role)
+        connection.send(("done", role.do(lambda text: connection.send(("told", text)))))
     except BaseException as error:
-        connection.send(("failed", _failure(rank, error)))
+        connection.send(("failed", _failure(role.rank, error)))
     finally:
         # Threads that still wait for other ranks must not hold this one.
         os._exit(0)
-
-
-def _do(order: Order, rank: int, meeting: Meeting, function: Any, connection: Connection) -> Any:
-    from validation.torch_peers import Peers
-
-    if order.isolated:
-        meeting = replace(meeting, host=shaped_network.address_of(rank))
-    peers = Peers.meet(rank, order.ranks, meeting, order.timeout_s)
-    result = function(peers, lambda text: connection.send(("told", text)), **order.task.given)
-    peers.close()
-    return result
 
 
 def _libc() -> Any:
@@ -170,13 +178,13 @@ def _end_with(host: int) -> None:
         os._exit(1)
 
 
-def _own_network(connection: Connection, rank: int, rate_bit_per_s: float | None) -> None:
+def _own_network(connection: Connection, role: Role) -> None:
     """Enter a network namespace of one's own, and have the host join it to the bridge."""
     if _libc().unshare(CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare: no network namespace for this rank")
     connection.send(("apart", None))
     connection.recv()
-    shaped_network.set_up_own_end(rank, rate_bit_per_s)
+    shaped_network.set_up_own_end(role.rank, role.order.rate_bit_per_s)
     connection.send(("joined", None))
     connection.recv()
 

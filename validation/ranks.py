@@ -14,9 +14,9 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -42,11 +42,11 @@ class Task:
     Parameters
     ----------
     call : "module:function"; it is called with the peers, whom to tell of progress, and `given`
-    given : further arguments by name; they and the result can be pickled
+    given : what else it needs; that and the result can be pickled
     """
 
     call: str
-    given: Mapping[str, Any] = field(default_factory=dict)
+    given: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -25,70 +26,90 @@ _all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_t
 _reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
 
 
-def begin(action: Collective, tensor: torch.Tensor, place: int, group: Any) -> Call:
-    """Begin a collective.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Be one rank's part in a collective.
 
     Parameters
     ----------
-    action : which
+    action : which collective
     tensor : the whole buffer of this rank, flat
     place : of this rank in the group
     group : the process group, None for all ranks
     """
-    if action.kind == "barrier" or not len(tensor):
-        return dist.barrier(group, async_op=True), _nothing
-    return _BEGIN[action.kind](action, tensor, place, group)
+
+    action: Collective
+    tensor: torch.Tensor
+    place: int
+    group: Any
+
+    @property
+    def own(self) -> slice:
+        """Return the slice of the buffer that belongs to this rank."""
+        return part(len(self.tensor), self.place, self.action.group.size)
+
+    @property
+    def op(self) -> Any:
+        """Return the reduction."""
+        return OPS[self.action.op]
+
+
+def begin(mine: Part) -> Call:
+    """Begin a collective."""
+    if mine.action.kind == "barrier" or not len(mine.tensor):
+        return dist.barrier(mine.group, async_op=True), _nothing
+    return _BEGIN[mine.action.kind](mine)
 
 
 def _nothing() -> None:
     """Do nothing more."""
 
 
-def _all_reduce_call(action: Collective, tensor: torch.Tensor, _: int, group: Any) -> Call:
-    if action.op == "mean":
-        tensor.div_(action.group.size)
-    return dist.all_reduce(tensor, OPS[action.op], group, async_op=True), _nothing
+def _all_reduce_call(mine: Part) -> Call:
+    if mine.action.op == "mean":
+        mine.tensor.div_(mine.action.group.size)
+    return dist.all_reduce(mine.tensor, mine.op, mine.group, async_op=True), _nothing
 
 
-def _reduce_call(action: Collective, tensor: torch.Tensor, place: int, group: Any) -> Call:
+def _reduce_call(mine: Part) -> Call:
     # Ranks other than the root may find partial sums in what they give.
-    given = tensor if action.group.index(action.root) == place else tensor.clone()
+    action, tensor = mine.action, mine.tensor
+    given = tensor if action.group.index(action.root) == mine.place else tensor.clone()
     if action.op == "mean":
         given.div_(action.group.size)
-    return dist.reduce(given, action.root, OPS[action.op], group, async_op=True), _nothing
+    return dist.reduce(given, action.root, mine.op, mine.group, async_op=True), _nothing
 
 
-def _broadcast_call(action: Collective, tensor: torch.Tensor, _: int, group: Any) -> Call:
-    return dist.broadcast(tensor, action.root, group, async_op=True), _nothing
+def _broadcast_call(mine: Part) -> Call:
+    return dist.broadcast(mine.tensor, mine.action.root, mine.group, async_op=True), _nothing
 
 
-def _all_gather_call(action: Collective, tensor: torch.Tensor, place: int, group: Any) -> Call:
-    size = action.group.size
+def _all_gather_call(mine: Part) -> Call:
+    tensor, size = mine.tensor, mine.action.group.size
     if len(tensor) % size == 0:
-        own = tensor[part(len(tensor), place, size)]
-        return _all_gather(tensor, own, group=group, async_op=True), _nothing
+        return _all_gather(tensor, tensor[mine.own], group=mine.group, async_op=True), _nothing
     padded = _padded(tensor, size)
     whole = torch.empty_like(padded)
-    work = _all_gather(whole.view(-1), padded[place], group=group, async_op=True)
+    work = _all_gather(whole.view(-1), padded[mine.place], group=mine.group, async_op=True)
     return work, lambda: _unpad(whole, tensor)
 
 
-def _reduce_scatter_call(action: Collective, tensor: torch.Tensor, place: int, group: Any) -> Call:
-    own = part(len(tensor), place, action.group.size)
-    padded = _padded(tensor, action.group.size)
-    if action.op == "mean":
-        padded = padded / action.group.size
+def _reduce_scatter_call(mine: Part) -> Call:
+    tensor, own = mine.tensor, mine.own
+    padded = _padded(tensor, mine.action.group.size)
+    if mine.action.op == "mean":
+        padded = padded / mine.action.group.size
     result = torch.empty_like(padded[0])
-    work = _reduce_scatter(result, padded.flatten(), OPS[action.op], group=group, async_op=True)
+    work = _reduce_scatter(result, padded.flatten(), mine.op, group=mine.group, async_op=True)
     return work, lambda: tensor[own].copy_(result[: own.stop - own.start])
 
 
-def _all_to_all_call(action: Collective, tensor: torch.Tensor, place: int, group: Any) -> Call:
-    padded = _padded(tensor, action.group.size)
+def _all_to_all_call(mine: Part) -> Call:
+    padded = _padded(mine.tensor, mine.action.group.size)
     result = torch.empty_like(padded)
-    work = dist.all_to_all_single(result, padded, group=group, async_op=True)
-    own = part(len(tensor), place, action.group.size)
-    return work, lambda: _unpad(result[:, : own.stop - own.start], tensor)
+    work = dist.all_to_all_single(result, padded, group=mine.group, async_op=True)
+    given = result[:, : mine.own.stop - mine.own.start]
+    return work, lambda: _unpad(given, mine.tensor)
 
 
 def _padded(tensor: torch.Tensor, parts: int) -> torch.Tensor:
@@ -108,7 +129,7 @@ def _unpad(rows: torch.Tensor, tensor: torch.Tensor) -> None:
         tensor[slice_.start : slice_.start + len(given)] = given
 
 
-_BEGIN: dict[str, Callable[[Collective, torch.Tensor, int, Any], Call]] = {
+_BEGIN: dict[str, Callable[[Part], Call]] = {
     "all_reduce": _all_reduce_call,
     "all_gather": _all_gather_call,
     "reduce_scatter": _reduce_scatter_call,

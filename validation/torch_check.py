@@ -5,15 +5,16 @@ from __future__ import annotations
 import torch
 
 from simulator.protocols import Plan
-from simulator.workload import Buffer, Job
+from simulator.workload import Buffer
 from validation.check_on_gloo import Left, Watched, contents_of
+from validation.measure_plan import Playing
 from validation.ranks import Made, Tell
 from validation.torch_peers import Peers
 from validation.torch_values import TorchValues, sleeping
 from validation.torch_wall import WallRank
 
 
-def leave(peers: Peers, tell: Tell, *, plan: Plan | Made, job: Job) -> Left:
+def leave(peers: Peers, tell: Tell, asked: Playing) -> Left:
     """Run one rank's program on numbers that follow from the names of buffers."""
     torch.set_num_threads(1)
     values = TorchValues(sleeping(lambda _: []), peers.device)
@@ -24,7 +25,7 @@ def leave(peers: Peers, tell: Tell, *, plan: Plan | Made, job: Job) -> Left:
             values.tensors[buffer.name] = numbers.to(peers.device)
 
     rank = WallRank(peers, values)
-    made: Plan = plan.make() if isinstance(plan, Made) else plan
-    record = rank.play(Watched(made, see).program(rank.rank, job))
+    plan: Plan = asked.plan.make() if isinstance(asked.plan, Made) else asked.plan
+    record = rank.play(Watched(plan, see).program(rank.rank, asked.job))
     rank.close()
     return Left({name: one.cpu().numpy() for name, one in values.tensors.items()}, record)

@@ -7,7 +7,7 @@ a core meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,9 @@ import torch
 import torch.distributed as dist
 
 from simulator.actions import Action, Rank
-from simulator.protocols import Plan
 from simulator.workload import Buffer, Job
 from validation.clean import run_delay_s
-from validation.cluster_table import SEND_RECV, Calls, Point, Sampling
+from validation.cluster_table import SEND_RECV, Calls, Point, Sampling, Timing
 from validation.measure_plan import communication_job
 from validation.ranks import Made, Tell
 from validation.torch_peers import Peers
@@ -31,34 +30,18 @@ TRIAL_CALLS = 2
 """Calls that tell how many are worth making, after one that warms up."""
 
 
-def measure(
-    peers: Peers,
-    tell: Tell,
-    *,
-    points: Sequence[Point],
-    sampling: Sampling,
-    own: Plan | Made | None,
-) -> list[Calls]:
-    """Return when the calls of each point began and ended on this rank.
-
-    Parameters
-    ----------
-    peers : this process among the others
-    tell : is told of the progress
-    points : what to measure
-    sampling : how often
-    own : the user's own plan, or what makes it, where a point asks for it
-    """
+def measure(peers: Peers, tell: Tell, asked: Timing) -> list[Calls]:
+    """Return when the calls of each point began and ended on this rank."""
     torch.set_num_threads(1)
     settle_allocator()
-    plan = own.make() if isinstance(own, Made) else own
+    plan = asked.own.make() if isinstance(asked.own, Made) else asked.own
     found: list[Calls] = []
-    for point in points:
+    for point in asked.points:
         rank = WallRank(peers, TorchValues(sleeping(lambda _: []), peers.device))
         if peers.rank == 0:
             tell(f"measuring {point.kind} of {point.nbytes:,.0f} B on {peers.size} ranks")
         body = _body(point, communication_job(point.nbytes), plan)
-        found.append(_sampled(rank, body, sampling))
+        found.append(_sampled(rank, body, asked.sampling))
         rank.close()
     return found
 

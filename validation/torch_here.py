@@ -10,7 +10,7 @@ def run_here(task: Task, tell: Tell, timeout_s: float) -> Answers:
     """Return what all ranks answered; each of them calls this."""
     peers = Peers.from_environment(timeout_s)
     try:
-        own = named(task.call)(peers, tell, **task.given)
+        own = named(task.call)(peers, tell, task.given)
         answers = peers.gather(own)
     finally:
         peers.close()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from simulator.protocols import Device, Plan
-from simulator.workload import Job, Work
+from simulator.workload import Work
+from validation.measure_plan import Playing
 from validation.ranks import Made, Tell
 from validation.torch_measure import hold_still
 from validation.torch_peers import Peers
@@ -18,40 +17,22 @@ from validation.torch_wall import WallRank
 from validation.wall_record import RankRecord
 
 
-def play(
-    peers: Peers, tell: Tell, *, plan: Plan | Made, job: Job, threads: Sequence[int],
-    virtual: Device | None,
-) -> RankRecord:  # fmt: skip
-    """Run one rank's program of a plan and return what it noted.
-
-    Parameters
-    ----------
-    peers : this process among the others
-    tell : is told of the progress
-    plan : or what makes it
-    job : what is done
-    threads : of each rank
-    virtual : the device as which a compute sleeps; None: works are done in torch
-    """
-    own = threads[peers.rank]
-    torch.set_num_threads(own)
+def play(peers: Peers, tell: Tell, asked: Playing) -> RankRecord:
+    """Run one rank's program of a plan and return what it noted."""
+    torch.set_num_threads(asked.threads[peers.rank])
     settle_allocator()
-    rank = WallRank(peers, values_of(peers, job, virtual, own))
-    made = plan.make() if isinstance(plan, Made) else plan
-    record = rank.play(made.program(rank.rank, job))
+    rank = WallRank(peers, values_of(peers, asked))
+    plan: Plan = asked.plan.make() if isinstance(asked.plan, Made) else asked.plan
+    record = rank.play(plan.program(rank.rank, asked.job))
     rank.close()
     return record
 
 
-def values_of(peers: Peers, job: Job, virtual: Device | None, threads: int) -> TorchValues:
+def values_of(peers: Peers, asked: Playing) -> TorchValues:
     """Return a rank's tensors and what does its works."""
-    if virtual is not None:
-        device = virtual
-
-        def times_s(work: Work) -> list[float]:
-            return [float(op_s) for op_s in device.times_s(work.graph, threads)]
-
-        return TorchValues(sleeping(times_s), peers.device)
+    device, job, threads = asked.virtual, asked.job, asked.threads[peers.rank]
+    if device is not None:
+        return TorchValues(sleeping(lambda work: _times_s(device, work, threads)), peers.device)
     if not job.works:
         return TorchValues(sleeping(lambda _: []), peers.device)
     step = twin(job.workload, job.seed)
@@ -59,3 +40,7 @@ def values_of(peers: Peers, job: Job, virtual: Device | None, threads: int) -> T
     hold_still(step)
     works = TwinWorks(step, job)
     return TorchValues(works, peers.device, works.tensors)
+
+
+def _times_s(device: Device, work: Work, threads: int) -> list[float]:
+    return [float(op_s) for op_s in device.times_s(work.graph, threads)]

@@ -12,7 +12,7 @@ import torch
 from simulator.actions import Collective, Compute, Group, Recv, Send, Sleep
 from simulator.errors import ProgramError
 from simulator.workload import Buffer
-from validation.torch_calls import Call, begin
+from validation.torch_calls import Call, Part, begin
 from validation.torch_peers import Peers
 from validation.torch_values import TorchValues
 from validation.wall_mailbox import Mailbox
@@ -85,7 +85,7 @@ class Starter:
         self._calls[group] = number + 1
         tensor = self.values.tensor(action.buffer)
         key = ("collective", tuple(group.ranks), number)
-        return key, begin(action, tensor, place, self.peers.group(group))
+        return key, begin(Part(action, tensor, place, self.peers.group(group)))
 
     def settle_device(self) -> None:
         """Wait until an accelerator has done what was asked of it."""

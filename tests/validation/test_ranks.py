@@ -65,7 +65,7 @@ def test_each_rank_answers_in_order_and_tells_of_its_progress():
 )
 def test_the_rank_that_failed_first_is_named_and_not_those_that_waited_for_it(how, message):
     with pytest.raises(RankFailedError, match=message):
-        run_ranks(task("fail", how=how, rank=1), 3)
+        run_ranks(task("fail", how), 3)
 
 
 def test_what_cannot_be_found_is_an_error_and_no_silence():
@@ -75,7 +75,7 @@ def test_what_cannot_be_found_is_an_error_and_no_silence():
 
 def test_what_other_processes_cannot_be_given_is_refused():
     with pytest.raises(InputError, match="must be in a module or a file"):
-        run_ranks(task("fail", how=lambda: "not by this way"), 1)
+        run_ranks(task("fail", lambda: "not by this way"), 1)
 
 
 @pytest.mark.parametrize("isolated", [False, True])
