@@ -27,8 +27,13 @@ from hwmodels.network.collectives import algorithms
 from hwmodels.network.libraries import Textbook
 from hwmodels.network.shapes import star
 from hwmodels.network.wires import Wire
-from simulator.actions import COLLECTIVES, Group
+from simulator.actions import COLLECTIVES, Group, Rank
+from simulator.engine.execute import execute
 from simulator.errors import InputError, UnknownNameError
+from simulator.ideal import IdealDevice
+from simulator.protocols import Machine, Program
+from simulator.workload import Buffer, Job
+from tests.simulator.plans import By, job
 
 BANDWIDTH = 1.25e9
 ALPHA = 2e-6 + 3e-6
@@ -135,6 +140,42 @@ class TestKnownFigures:
         times = [time_s("broadcast", "chain", nbytes, stages + 1, link, k)
                  for k in (best, best + 1, max(best - 1, 1))]  # fmt: skip
         assert times[0] <= min(times) * (1 + 1e-12) or best == 100 * stages
+
+
+class TestProgramsOfMessages:
+    """Senders and receivers that are busy for o, messages that travel for L, are LogP's."""
+
+    LATENCY, OVERHEAD, GAP = 5e-6, 1e-6, 2e-6
+
+    def simulated_s(self, messages: int, nbytes: float, gap_s: float, bandwidth: float) -> float:
+        out, into = Buffer("out", nbytes), Buffer("into", nbytes)
+
+        def program(rank: Rank, _: Job) -> Program:
+            for index in range(messages):
+                if rank.id == 0:
+                    yield rank.sleep(self.OVERHEAD if index == 0 else gap_s)
+                    yield rank.start(rank.send(out, 1))
+                else:
+                    yield rank.recv(into, 0)
+            if rank.id == 1:
+                yield rank.sleep(self.OVERHEAD)
+
+        network = Cluster(topology=star(2, Wire(bandwidth, self.LATENCY / 2)), library=Textbook())
+        return execute(job(), Machine("two", [IdealDevice()] * 2, network), By(program)).time_s
+
+    @pytest.mark.parametrize("messages", [1, 2, 7, 100])
+    def test_small_messages(self, messages: int) -> None:
+        got = self.simulated_s(messages, 0.0, self.GAP, 1e9)
+        assert got == pytest.approx(
+            logp_messages_s(messages, self.LATENCY, self.OVERHEAD, self.GAP), rel=1e-9
+        )
+
+    def test_a_long_message(self) -> None:
+        """The first byte is in LogGP's overhead."""
+        got = self.simulated_s(1, 1e6 - 1, 0.0, 1e9)
+        assert got == pytest.approx(
+            loggp_message_s(1e6, self.LATENCY, self.OVERHEAD, 1e-9), rel=1e-9
+        )
 
 
 class TestBadInput:
