@@ -99,9 +99,13 @@ class Group:
 @quick
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Do a piece of work on this rank's device; gives None."""
+    """Do a piece of work on this rank's device; gives None.
+
+    It takes `slowdown` times as long as the device says: so stragglers are put into a program.
+    """
 
     work: Work
+    slowdown: float = 1.0
 
 
 @quick
@@ -143,6 +147,24 @@ class Sleep:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Ask for the seconds since the run began; takes no time."""
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Add to one of the run's counts; takes no time, gives None.
+
+    Two names mean something to every run: "steps" (a step of the job has ended now; one rank says
+    so) and "samples" (so many have been learned from; where no rank says so, a batch on each).
+    """
+
+    name: str
+    amount: float = 1.0
+
+
 @quick
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -178,7 +200,7 @@ class Wait:
     timeout_s: float | None = None
 
 
-Action: TypeAlias = Compute | Collective | Send | Recv | Sleep | Start | Wait
+Action: TypeAlias = Compute | Collective | Send | Recv | Sleep | Now | Count | Start | Wait
 
 
 @quick
@@ -235,8 +257,10 @@ class Rank:
             raise InputError(f"rank {self.id} of {self.size}; ranks are 0 to {self.size - 1}")
         object.__setattr__(self, "world", Group.of(range(self.size)))
 
-    def compute(self, work: Work) -> Compute:
-        """Return the action of doing a piece of work."""
+    def compute(self, work: Work, slowdown: float = 1.0) -> Compute:
+        """Return the action of doing a piece of work, in so many times its time."""
+        if slowdown != 1.0:
+            return _slowed(work, slowdown, self.id)
         made: Compute | None = self._made.get(work)
         if made is not None:
             return made
@@ -334,6 +358,15 @@ class Rank:
             raise InputError(f"rank {self.id} sleeps {seconds} s; it must be finite, 0 or more")
         return Sleep(seconds)
 
+    def now(self) -> Now:
+        """Return the action of asking for the seconds since the run began."""
+        return _NOW
+
+    def count(self, name: str, amount: float = 1.0) -> Count:
+        """Return the action of adding to one of the run's counts, such as "samples"."""
+        key = (name, amount)
+        return self._made.get(key) or self._made.keep(key, Count(name, amount))
+
     def start(self, action: Compute | Collective | Send | Recv | Sleep) -> Start:
         """Return the action of beginning another one without waiting for it."""
         key = (id(action),)
@@ -350,6 +383,17 @@ class Rank:
         if mark is not None and len(handles) != 1:
             raise InputError(f"a mark belongs to one handle; got {len(handles)} handles")
         return Wait(handles, mark, first, timeout_s)
+
+
+_NOW = Now()
+
+
+def _slowed(work: Work, slowdown: float, rank: int) -> Compute:
+    _expect(Work, work, rank)
+    if not 0 < slowdown < inf:
+        raise InputError(f"rank {rank}: slowdown of '{work.name}' must be positive and finite; "
+                         f"got {slowdown}")  # fmt: skip
+    return Compute(work, slowdown)
 
 
 def _expect(kind: type[Work | Buffer], got: object, rank: int) -> None:

@@ -142,7 +142,7 @@ def _figures(outcome: Outcome) -> dict[str, object]:
     """Return what folding must not change, to the last bit."""
     figures: dict[str, object] = {
         name: getattr(outcome, name)
-        for name in ("time_s", "step_ends_s", "energy", "collectives", "dropped_messages")
+        for name in ("time_s", "step_ends_s", "energy", "collectives", "counts", "dropped_messages")
     }
     for name in ("compute_s", "communication_s", "waiting_s", "sent_bytes", "received_bytes"):
         figures[name] = outcome.total(name)

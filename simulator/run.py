@@ -99,8 +99,8 @@ class Run:
 
     @property
     def energy_per_sample_j(self) -> float | None:
-        """Return the energy of one sample, joules; None where unknown."""
-        if self.energy_j is None:
+        """Return the energy of one sample, joules; None where unknown, or without samples."""
+        if self.energy_j is None or not self.samples_per_step:
             return None
         return self.energy_j / (self.samples_per_step * self.steps)
 

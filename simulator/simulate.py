@@ -83,7 +83,7 @@ def run_of(
         seed=job.seed,
         time_s=outcome.time_s,
         step_time_s=step_s,
-        samples_per_step=workload.samples * placement.size,
+        samples_per_step=_samples_per_step(workload, placement, outcome, steps),
         compute_share=compute_share,
         communication_share=communication / outcome.time_s,
         idle_share=(outcome.mean("idle_s") + outcome.mean("sleep_s")) / outcome.time_s,
@@ -123,6 +123,14 @@ def _step_time_s(outcome: Outcome, steps: int) -> float:
     lengths = [b - a for a, b in itertools.pairwise(outcome.step_ends_s)]
     median = statistics.median(lengths) if lengths else 0.0
     return median or outcome.time_s / steps
+
+
+def _samples_per_step(
+    workload: Workload, placement: Placement, outcome: Outcome, steps: int
+) -> float:
+    """Return what a step learns from: as the programs count it, else a batch on each rank."""
+    counted = outcome.counts.get("samples")
+    return workload.samples * placement.size if counted is None else counted / steps
 
 
 def check_memory(machine: Machine, jobs: Sequence[tuple[Workload, Placement]]) -> None:
@@ -216,6 +224,8 @@ def _notes(machine: Machine, placement: Placement, outcome: Outcome) -> tuple[st
     used = [machine.devices[i] for i in sorted(set(placement.devices))]
     sizeless = dict.fromkeys(device.name for device in used if device.memory_bytes is None)
     notes = [f"whether it fits is not known: {name} has no memory size" for name in sizeless]
+    notes += [f"{name}: {amount:g}" for name, amount in outcome.counts.items()
+              if name != "samples"]  # fmt: skip
     return (*notes, outcome.folding) if outcome.size > 1 else tuple(notes)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from simpy.events import Event
+
 from simulator.actions import Compute, Sleep
 from simulator.engine.actor import BLOCKED, Actor, Pending
-from simulator.engine.clock import when
+from simulator.engine.clock import Alarm, EngineClock, when
 from simulator.engine.races import check, claim
+from simulator.errors import InputError
 from simulator.protocols import Delay
 from simulator.timeline import SPAN_CODES
 
@@ -25,6 +28,8 @@ def compute(actor: Actor, action: Compute) -> object:
     pending.action = action
     pending.start_s = actor.clock.now
     done = actor.device.run(work, actor.threads).done
+    if action.slowdown != 1.0:
+        done = slowed(done, action.slowdown, actor.clock)
     if done.__class__ is float:
         if actor.scene.alone and actor.clock.jump(done):
             _note_compute(actor, pending)
@@ -34,6 +39,23 @@ def compute(actor: Actor, action: Compute) -> object:
     else:
         when(done, lambda _: _end_compute(pending), actor.clock)
     return BLOCKED
+
+
+def slowed(delay: Delay, slowdown: float, clock: EngineClock) -> Delay:
+    """Return when something ends that takes so many times as long as it would."""
+    if not isinstance(delay, Event):
+        return delay * slowdown
+    if slowdown < 1:
+        raise InputError(f"a work that competes with others cannot be sped up; got a slowdown of "
+                         f"{slowdown}")  # fmt: skip
+    began_s, ended = clock.now, clock.event()
+
+    def go_on(_: object) -> None:
+        rest_s = (slowdown - 1) * (clock.now - began_s)
+        clock.put(Alarm(lambda _: ended.succeed()), rest_s)
+
+    when(delay, go_on, clock)
+    return ended
 
 
 def _end_compute(pending: Pending) -> None:
@@ -61,10 +83,17 @@ def start_compute(pending: Pending) -> None:
     if actor.values is not None:
         actor.values.compute(work)
     running = actor.device.run(work, actor.threads)
-    pending.marks = running.marks
+    slowdown: float = pending.action.slowdown
+    if slowdown == 1.0:
+        done, pending.marks = running.done, running.marks
+    else:
+        done = slowed(running.done, slowdown, actor.clock)
+        pending.marks = {
+            name: slowed(delay, slowdown, actor.clock) for name, delay in running.marks.items()
+        }
     actor.computing += 1
     actor.scene.live += 1
-    _end_with(pending, running.done, _end_started_compute)
+    _end_with(pending, done, _end_started_compute)
 
 
 def _end_started_compute(pending: Pending) -> None:

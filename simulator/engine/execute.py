@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
-from simulator.actions import Collective, Compute, Rank, Recv, Send, Sleep, Start, Wait
+from simulator.actions import Collective, Compute, Count, Now, Rank, Recv, Send, Sleep, Start, Wait
 from simulator.energy import Energy, exact_sum
 from simulator.engine.actor import Actor, Handler, Totals
 from simulator.engine.clock import Alarm
 from simulator.engine.collectives import Communicators, collective
 from simulator.engine.computing import compute, sleep
+from simulator.engine.counting import count, now
 from simulator.engine.deadlocks import explain_deadlock
 from simulator.engine.folding import Folding, choose_ranks, unfolded
 from simulator.engine.mailbox import Mailbox, Sorting
@@ -35,6 +36,8 @@ HANDLERS: dict[type, Handler] = {
     Send: send,
     Recv: recv,
     Sleep: sleep,
+    Now: now,
+    Count: count,
     Start: start,
     Wait: wait,
 }
@@ -214,6 +217,7 @@ class _Act:
         self.cast, self.folding = cast, folding
         self.scene = scene = Scene(stage, first, cast.record, cast.values)
         self.end_s: float | None = None
+        scene.start_s = cast.start_s
         scene.keeps_ends = cast.job.steps > 1
         scene.most_actions = MOST_ACTIONS * cast.job.steps
         scene.folded = folding.table is not None
@@ -258,11 +262,12 @@ class _Act:
         timeline = None if scene.rows is None else Timeline.from_rows(scene.rows)
         return Outcome(
             time_s=time_s,
-            step_ends_s=_step_ends(actors, cast, time_s),
+            step_ends_s=tuple(scene.step_ends_s) or _step_ends(actors, cast, time_s),
             ranks=tuple(_closed(actor.totals, cast.start_s, time_s) for actor in actors),
             size=self.folding.size,
             collectives=scene.collectives(),
             energy=_energy(scene, time_s, cast.shared, alone),
+            counts=dict(scene.counts),
             timeline=None if timeline is None else timeline.earlier(cast.start_s),
             dropped_messages=_dropped(actors),
             folding=self.folding.told,

@@ -36,8 +36,8 @@ class Parcel:
     sent_s : when, seconds
     pending : the send, where the program may wait for its delivery
 
-    `payload` is a copy of the buffer's contents, only where there are values; `arrived_s` and
-    `taken` are set once it is kept.
+    `payload` is a copy of the buffer's contents, only where there are values and the buffer is not
+    empty; `arrived_s` and `taken` are set once it is kept.
     """
 
     __slots__ = (
@@ -216,7 +216,7 @@ def receive(pending: Pending, parcel: Parcel) -> None:
     totals = actor.totals
     totals.received_messages += 1
     totals.received_bytes += sent.nbytes
-    if actor.values is not None:
+    if actor.values is not None and sent.nbytes:
         actor.values.write(buffer.name, parcel.payload)
     pending.moved_s = pending.start_s
     if parcel.sent_s > pending.start_s:

@@ -25,7 +25,7 @@ def send(actor: Actor, action: Send, pending: Pending | None = None) -> None:
     channel = actor.outbox.get(action.to) or _open_channel(actor, action.to)
     buffer, totals, scene = action.buffer, actor.totals, actor.scene
     parcel = Parcel(channel, buffer, actor.clock.now, pending)
-    if actor.values is not None:
+    if actor.values is not None and buffer.nbytes:
         parcel.payload = actor.values.read(buffer.name)
     totals.sent_messages += 1
     totals.sent_bytes += buffer.nbytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from simulator.energy import Energy, exact_sum
 from simulator.engine.actor import Totals
@@ -20,9 +20,9 @@ class Outcome:
     Parameters
     ----------
     time_s : from the start to the end of the last program and of all it started, seconds
-    step_ends_s : when each of the job's steps ended on the rank that finished last, seconds: the
-        times at which what that rank completed last recurs; empty where nothing recurs as often
-        as there are steps
+    step_ends_s : when each of the job's steps ended, seconds: as the programs count them; where
+        they do not, on the rank that finished last: the times at which what that rank completed
+        last recurs; empty where nothing recurs as often as there are steps
     ranks : what each simulated rank did; with folding each stands for `copies` ranks
     size : the number of ranks
     collectives : how many, by kind
@@ -30,6 +30,7 @@ class Outcome:
     timeline : None where none was recorded
     dropped_messages : that came after their receiver had given up
     folding : how many ranks were simulated, and why all where all were
+    counts : what the programs counted, by name
     """
 
     time_s: float
@@ -41,6 +42,7 @@ class Outcome:
     timeline: Timeline | None
     dropped_messages: int
     folding: str
+    counts: Mapping[str, float] = field(default_factory=dict)
 
     def total(self, name: str) -> float:
         """Return the sum over all ranks of one of the numbers of `Totals`, rounded once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -47,12 +47,14 @@ class Scene:
     `communicators` are where groups meet (see `collectives.Communicators`). `live` counts the
     programs and started works that have not ended; `alone` says that one rank runs and nothing has
     stood in the clock's queue yet, so that time may go forward at once. A rank that does more than
-    `most_actions` is taken for one that never ends.
+    `most_actions` is taken for one that never ends. `counts` and `step_ends_s` are what programs
+    tell, in seconds since `start_s`, when the job began.
     """
 
     __slots__ = (
-        "_collectives", "_stage", "alone", "clock", "communicators", "copies", "fabric", "folded",
-        "keeps_ends", "live", "machine", "most_actions", "rows", "values",
+        "_collectives", "_stage", "alone", "clock", "communicators", "copies", "counts", "fabric",
+        "folded", "keeps_ends", "live", "machine", "most_actions", "rows", "start_s", "step_ends_s",
+        "values",
     )  # fmt: skip
 
     def __init__(self, stage: Stage, first: int, record: bool, values: ValuesByRank | None) -> None:
@@ -64,6 +66,9 @@ class Scene:
         self.communicators: Any = None
         self.keeps_ends = self.folded = self.alone = False
         self._collectives: Counter[tuple[str, float]] = Counter()
+        self.start_s = 0.0
+        self.counts: defaultdict[str, float] = defaultdict(float)
+        self.step_ends_s: list[float] = []
         self.copies: dict[int, int] = {}
 
     def device(self, index: int, copies: int) -> OpenDevice:

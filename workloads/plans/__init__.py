@@ -12,8 +12,16 @@ from typing import Any
 from simulator.errors import UnknownNameError
 from simulator.protocols import Plan
 from workloads.plans.one_device import Prefetch, Single, Threads
+from workloads.plans.parameter_server import ParameterServer
 
-PLANS: Mapping[str, type[Plan]] = {"single": Single, "threads": Threads, "prefetch": Prefetch}
+__all__ = ["PLANS", "ParameterServer", "Prefetch", "Single", "Threads", "find_plan"]
+
+PLANS: Mapping[str, type[Plan]] = {
+    "single": Single,
+    "threads": Threads,
+    "prefetch": Prefetch,
+    "parameter-server": ParameterServer,
+}
 """Plans by name."""
 
 

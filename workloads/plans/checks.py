@@ -1,0 +1,64 @@
+"""Check the parameters of plans, and place one rank on each device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from simulator.errors import DoesNotFitError, InputError, UnknownNameError
+from simulator.formula import check_whole, numbers
+from simulator.protocols import Machine, Placement
+from simulator.workload import Job
+
+
+def whole(plan: str, low: int, **values: object) -> None:
+    """Raise where a parameter is no whole number of at least `low`."""
+    for name, value in values.items():
+        check_whole(f"plan {plan}: {name}", value, low)
+
+
+def positive(plan: str, **values: float) -> None:
+    """Raise where a parameter is no number above 0."""
+    for name, value in values.items():
+        numbers(f"plan {plan}: {name}", value, above=True)
+
+
+def not_negative(plan: str, **values: float) -> None:
+    """Raise where a parameter is no number of at least 0."""
+    for name, value in values.items():
+        numbers(f"plan {plan}: {name}", value)
+
+
+def one_of(plan: str, name: str, value: object, known: Iterable[str]) -> None:
+    """Raise where a parameter has none of the names that it may have."""
+    known = tuple(known)
+    if value not in known:
+        raise UnknownNameError(f"{name} of plan {plan}", str(value), known)
+
+
+def only_with(plan: str, name: str, given: bool, condition: str, holds: bool) -> None:
+    """Raise where a parameter is given that means nothing."""
+    if given and not holds:
+        raise InputError(f"plan {plan}: {name} means something only with {condition}")
+
+
+def spread(machine: Machine) -> Placement:
+    """Return one rank on each device, with all its threads."""
+    threads = [device.max_threads for device in machine.devices]
+    return Placement(range(len(threads)), threads)
+
+
+def at_least(plan: str, machine: Machine, devices: int, why: str) -> None:
+    """Raise where a machine has too few devices."""
+    have = len(machine.devices)
+    if have < devices:
+        raise DoesNotFitError(
+            f"plan {plan} needs at least {devices} devices ({why}); '{machine.name}' has {have}"
+        )
+
+
+def training(plan: str, job: Job) -> Job:
+    """Return a job of a workload that trains, or raise."""
+    if "params" not in job.buffers:
+        raise InputError(f"plan {plan} trains, and workload '{job.workload.name}' does not; "
+                         "build it with training=True")  # fmt: skip
+    return job
