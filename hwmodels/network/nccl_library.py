@@ -84,17 +84,19 @@ class NcclLibrary:
         self, kind: str, nbytes: float, devices: IntArray, topology: Topology, step: Step | None
     ) -> Traffic:
         """Return what takes its measured time alone: a step that is given, or a collective's."""
-        grid = self._grid(kind, devices)
-        spread = self._spread(grid, topology)
+        group = _grouped(devices, self.devices_per_node or int(devices.max()) + 1)
+        nodes = len(group.counts)
+        # Nodes that are not filled evenly wait for the fullest.
+        ranks = nodes * int(group.counts.max())
+        spread = self._spread(group, topology)
         fixed_s, bulk_s = (
             float(one[0])
-            for one in self.nccl.parts_s(kind, np.array([nbytes]), grid.size, self.dtype, spread)
+            for one in self.nccl.parts_s(kind, np.array([nbytes]), ranks, self.dtype, spread)
         )
         wires = wires_of(self.nccl.spec)
         if step is None:
-            sizes, count = np.array([nbytes]), np.array([float(len(grid))])
-            calls = Calls(kind, self.dtype, wires, sizes, np.array([float(grid.size)]))
-            step = _step(calls, grid, float(outside_bytes(calls, Nodes(count, np.inf * count))[0]))
+            calls = Calls(kind, self.dtype, wires, np.array([nbytes]), np.array([float(ranks)]))
+            step = _step(calls, group)
         travel_s = float(topology.latency_s_of(step.src, step.dst).max())
         # A switch that adds lets less pass over the wire than a ring would.
         moved = np.minimum(step.nbytes, wires.bytes_per_s * bulk_s)
@@ -104,49 +106,66 @@ class NcclLibrary:
             limit_bytes_per_s=moved / bulk_s if moved.all() else np.inf,
         )
 
-    def _grid(self, kind: str, devices: IntArray) -> IntArray:
-        """Return the devices of each node (nodes, devices of each)."""
-        node = devices // (self.devices_per_node or devices.max() + 1)
-        names, counts = np.unique(node, return_counts=True)
-        if (counts != counts[0]).any():
-            raise InputError(f"{kind}: {len(devices)} ranks do not spread evenly over the "
-                             f"{len(names)} nodes of {self.devices_per_node} devices that they "
-                             "are on")  # fmt: skip
-        return devices.reshape(len(names), -1)
-
-    def _spread(self, grid: IntArray, topology: Topology) -> Spread | None:
+    def _spread(self, group: _Grouped, topology: Topology) -> Spread | None:
         """Return how a group is spread; a rank uses no other network card than its own."""
-        nodes, local = grid.shape
+        nodes = len(group.counts)
         if nodes == 1:
             return None
         if self.nic_bytes_per_s is None or self.fabric is None:
             raise InputError("nccl between nodes needs nic_bytes_per_s and a fabric")
-        route = topology.routes(grid[0, :1], grid[1, :1])
+        route = topology.routes(group.devices[:1], group.away(1)[:1])
         own = float(topology.bandwidth_bytes_per_s[route[route >= 0]].min())
-        return Spread(nodes, min(self.nic_bytes_per_s, local * own), self.fabric)
+        cards = min(self.nic_bytes_per_s, int(group.counts.min()) * own)
+        return Spread(nodes, cards, self.fabric)
 
 
-def _step(calls: Calls, grid: IntArray, outside: float) -> Step:
-    """Return the messages of a collective, all at the same time.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grouped:
+    """Be a group, node by node.
 
     Parameters
     ----------
-    calls : one
-    grid : the devices of each node (nodes, devices of each)
-    outside : what each node sends to others, bytes
+    devices : of all nodes (p,)
+    node, place : of each device: its node, and its number among those of the group there (p,)
+    counts : devices of each node (nodes,)
+    first : where those of each node begin (nodes,)
     """
-    nodes, local = grid.shape
-    ranks, nbytes = grid.size, float(calls.nbytes[0])
+
+    devices: IntArray
+    node: IntArray
+    place: IntArray
+    counts: IntArray
+    first: IntArray
+
+    def away(self, nodes: int, places: int = 0) -> IntArray:
+        """Return the device so many nodes and places on from each (p,), around and around."""
+        node = (self.node + nodes) % len(self.counts)
+        there: IntArray = self.devices[self.first[node] + (self.place + places) % self.counts[node]]
+        return there
+
+
+def _grouped(devices: IntArray, per_node: int) -> _Grouped:
+    """Return a group by node; devices of a node follow each other."""
+    _, node, counts = np.unique(devices // per_node, return_inverse=True, return_counts=True)
+    order = np.argsort(node, kind="stable")
+    first = np.cumsum(counts) - counts
+    place = np.arange(len(devices)) - first[node[order]]
+    return _Grouped(devices[order], node[order], place, counts, first)
+
+
+def _step(calls: Calls, group: _Grouped) -> Step:
+    """Return the messages of a collective, all at the same time."""
+    nbytes, nodes = float(calls.nbytes[0]), len(group.counts)
+    here = group.counts[group.node]
     exchanged = calls.kind == "all_to_all"
-    part = nbytes / ranks
+    inside = nbytes / calls.ranks[0] * (here - 1.0 if exchanged else float(calls.steps[0]))
     if calls.kind in ("broadcast", "reduce"):
-        inside = nbytes
-    else:
-        inside = part * (local - 1 if exchanged else float(calls.steps[0]))
+        inside = np.full(len(here), nbytes)
     others = range(1, nodes) if exchanged else range(1, min(nodes, 2))
-    ends = [np.roll(grid, -1, axis=1)] if local > 1 else []
-    ends += [np.roll(grid, -away, axis=0) for away in others]
-    sizes = [inside] if local > 1 else []
-    sizes += [outside / local / len(others) for _ in others]
-    return Step(src=np.tile(grid.ravel(), len(ends)), dst=np.concatenate(ends, axis=None),
-                nbytes=np.repeat(sizes, ranks))  # fmt: skip
+    count = np.array([float(nodes)])
+    outside = outside_bytes(calls, Nodes(count, np.inf * count))[0] / here / max(len(others), 1)
+    dst = np.concatenate([group.away(0, 1), *(group.away(far) for far in others)])
+    sizes = np.concatenate([np.broadcast_to(inside, len(here)), *[outside] * len(others)])
+    src = np.tile(group.devices, 1 + len(others))
+    far = src != dst
+    return Step(src=src[far], dst=dst[far], nbytes=sizes[far])
