@@ -120,6 +120,20 @@ class Textbook:
                 raise InputError(f"{name}: expected a number of at least 0, "
                                  f"got {getattr(self, name)}")  # fmt: skip
 
+    def error_ratio(self, kind: str, topology: Topology) -> None:
+        """Return that nobody measured how wrong textbooks are."""
+        return
+
+    def scaled(self, factor: float) -> Textbook:
+        """Return itself: faster links do not change what it adds."""
+        return self
+
+    def told(self, kind: str, nbytes: float, devices: IntArray, topology: Topology) -> str:
+        """Return the algorithm of a collective, in words."""
+        if kind not in CANDIDATES:
+            return "direct"
+        return self.choice(kind, nbytes, devices, topology).replace("_", " ")
+
     def message(self, step: Step, topology: Topology) -> Traffic:
         """Return the traffic of a step of one message between devices."""
         return Traffic(steps=(step,), overhead_s=self.overhead_s)
@@ -209,7 +223,8 @@ class Gloo:
     arrives; reduce_scatter is an all_reduce whose result is cut; reduce is a ring reduce-scatter,
     then all send to the root at once; all_to_all sends to all at once; a barrier is by
     dissemination. A broadcast is a binomial tree in which a rank sends to all of its children at
-    once as soon as it has the buffer, so that they share its link.
+    once as soon as it has the buffer, so that they share its link. (Its sources: `allreduce.cc`,
+    `allgather.cc`, `reduce.cc`, `alltoall.cc`, `barrier.cc`, `broadcast.cc`.)
 
     Parameters
     ----------
@@ -237,6 +252,19 @@ class Gloo:
         """Return where its numbers come from."""
         return (Source(_gloo()["data"], kind="calibrated"),)
 
+    def error_ratio(self, kind: str, topology: Topology) -> tuple[float, float] | None:
+        """Return the quantiles of measured over predicted time, where they were measured."""
+        ratio = _gloo().get("error_ratio")
+        return None if ratio is None else (float(ratio[0]), float(ratio[1]))
+
+    def scaled(self, factor: float) -> Gloo:
+        """Return itself: faster links do not change what it adds."""
+        return self
+
+    def told(self, kind: str, nbytes: float, devices: IntArray, topology: Topology) -> str:
+        """Return the algorithm of a collective, in words."""
+        return _ALGORITHM.get(kind, "ring")
+
     def message(self, step: Step, topology: Topology) -> Traffic:
         """Return the traffic of a step of one message between devices."""
         return Traffic(steps=self._on_wire([step]), overhead_s=self.overhead_s)
@@ -263,8 +291,12 @@ def gloo_steps(kind: str, nbytes: float, ranks: int) -> Steps:
         return _eager_binomial(nbytes, ranks)
     if kind == "reduce_scatter":
         kind = "all_reduce"
-    algorithm = {"all_to_all": "direct", "barrier": "dissemination"}.get(kind, "ring")
-    return schedule(kind, algorithm, nbytes, ranks)
+    return schedule(kind, _ALGORITHM.get(kind, "ring"), nbytes, ranks)
+
+
+_ALGORITHM = {"all_to_all": "direct", "barrier": "dissemination", "broadcast": "binomial",
+              "send_recv": "direct"}  # fmt: skip
+"""Algorithms that are not rings."""
 
 
 def _eager_binomial(nbytes: float, ranks: int) -> Steps:
