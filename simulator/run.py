@@ -143,7 +143,7 @@ class Run:
             return None
         low, high = (end / self.step_time_s for end in self.interval)
         if name in _ENERGIES and self.power_ratio is not None:
-            low, high = _product((low, high), self.power_ratio)
+            low, high = interval_of_product((low, high), self.power_ratio)
             return value * low, value * high
         if name == "mean_power_w" and self.power_ratio is not None:
             return value * self.power_ratio[0], value * self.power_ratio[1]
@@ -186,12 +186,14 @@ METRICS = (
 _ENERGIES = ("energy_j", "energy_per_sample_j")
 
 
-def _product(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+def interval_of_product(
+    one: tuple[float, float], other: tuple[float, float]
+) -> tuple[float, float]:
     """Return the interval of the product of two factors that err on their own, by their intervals.
 
     Their logarithms are taken as normal, so half their widths add up as squares.
 
-    >>> _product((0.5, 2.0), (1.0, 1.0))
+    >>> interval_of_product((0.5, 2.0), (1.0, 1.0))
     (0.5, 2.0)
     """
     logs = [[math.log(end) for end in interval] for interval in (one, other)]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from simulator.errors import (
@@ -30,8 +31,11 @@ Evaluate: TypeAlias = Callable[[Scenario], "Run | Mapping[str, float | None]"]
 _MISTAKES = (UnknownNameError, UnitError, FileError)
 """Errors of the question itself: no other point of the grid can be meant."""
 
-INTERVAL = ("step_time_low_s", "step_time_high_s")
-"""What a row names the ends of the step time's interval."""
+INTERVALS = MappingProxyType({
+    "step_time_s": ("step_time_low_s", "step_time_high_s"),
+    "energy_j": ("energy_low_j", "energy_high_j"),
+})  # fmt: skip
+"""What a row names the ends of the 90 % interval of a metric."""
 
 CHUNK_S = 0.5
 """A chunk shall take about this long: rarely enough to be cheap, often enough to show progress."""
@@ -89,10 +93,20 @@ def _row(answer: Row | ScalemodelError) -> Row:
 
 
 def run_row(run: Run) -> Row:
-    """Return the figures of a run as a sweep's row: `METRICS` and the interval of the step time."""
-    low, high = run.interval or (None, None)
+    """Return the figures of a run as a sweep's row: `METRICS`, and the ends of `INTERVALS`."""
     row: dict[str, float | str | None] = {name: getattr(run, name) for name in METRICS}
-    return row | dict(zip(INTERVAL, (low, high), strict=True))
+    for metric in INTERVALS:
+        row |= interval_row(metric, run.bounds(metric))
+    return row
+
+
+def interval_row(metric: str, bounds: tuple[float, float] | None) -> Row:
+    """Return the ends of a metric's interval as a row names them; None where unknown.
+
+    >>> interval_row("energy_j", None)
+    {'energy_low_j': None, 'energy_high_j': None}
+    """
+    return dict(zip(INTERVALS[metric], bounds or (None, None), strict=True))
 
 
 @dataclass

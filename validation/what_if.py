@@ -21,10 +21,10 @@ from simulator.bill import Tariff
 from simulator.errors import ScalemodelError
 from simulator.memory import peak_memory
 from simulator.ops import FloatArray, Graph
-from simulator.protocols import Device, Plan
-from simulator.run import Run
+from simulator.protocols import Device, Metered, Plan
+from simulator.run import Run, interval_of_product
 from simulator.scenario import Scenario
-from simulator.sweep_chunks import run_row
+from simulator.sweep_chunks import interval_row, run_row
 from simulator.sweep_store import Row
 from simulator.workload import Workload
 from validation.predict import (
@@ -58,8 +58,8 @@ class _Alone:
     def row(self, device: Costed, figures: Figures, single: Figures) -> Row:
         """Return the figures of the run; `single` is the same on one thread."""
         step_s, step_j = figures.step_s, figures.energy_j
-        speedup = single.step_s / step_s
-        low, high = device.error_ratio(self.workload.graph) or (None, None)
+        energy_j, speedup = _times(step_j, self.steps), single.step_s / step_s
+        time_ratio = device.error_ratio(self.workload.graph)
         bill = None if self.tariff is None else self.tariff.bill(step_s, step_j)
         return {
             "time_s": self.steps * step_s,
@@ -71,15 +71,30 @@ class _Alone:
             "communication_share": 0.0,
             "idle_share": 0.0,
             "overhead_share": figures.overhead_s / step_s,
-            "energy_j": _times(step_j, self.steps),
+            "energy_j": energy_j,
             "energy_per_sample_j": _times(step_j, 1 / self.workload.samples),
             "mean_power_w": _times(step_j, 1 / step_s),
             "peak_power_w": device.power_w(self.threads),
             "peak_memory_bytes": peak_memory(self.workload)["total"],
             "cost": None if bill is None else bill.money,
-            "step_time_low_s": _times(low, step_s),
-            "step_time_high_s": _times(high, step_s),
+            **interval_row("step_time_s", _around(step_s, time_ratio)),
+            **interval_row("energy_j", _energy_bounds(device, energy_j, time_ratio)),
         }
+
+
+Ratio: TypeAlias = tuple[float, float] | None
+"""Quantiles of measured over predicted; None: unknown."""
+
+
+def _around(value: float, ratio: Ratio) -> Ratio:
+    return None if ratio is None else (value * ratio[0], value * ratio[1])
+
+
+def _energy_bounds(device: Costed, energy_j: float | None, time_ratio: Ratio) -> Ratio:
+    power_ratio = device.power_ratio if isinstance(device, Metered) else None
+    if energy_j is None or time_ratio is None or power_ratio is None:
+        return None
+    return _around(energy_j, interval_of_product(time_ratio, power_ratio))
 
 
 def stamp_of(devices: Iterable[str]) -> str:
@@ -99,9 +114,10 @@ def stamp_of(devices: Iterable[str]) -> str:
         except ScalemodelError:
             continue
         calibration = getattr(spec, "calibration", None)
-        numbers = {} if calibration is None else calibration.numbers
-        fields = getattr(spec, "values", {})
-        digest.update(repr((name, sorted(fields.items()), sorted(numbers.items()))).encode())
+        known = [getattr(spec, "values", {})]
+        if calibration is not None:
+            known += [calibration.numbers, calibration.families]
+        digest.update(repr((name, [sorted(one.items()) for one in known])).encode())
     return digest.hexdigest()[:16]
 
 

@@ -61,8 +61,9 @@ def _state(net: Network, *tensors: tuple[tuple[int, ...], str]) -> list[Tensor]:
 def _on_master(step: Update, dtype: str) -> Update:
     """Return the step on a wider copy of each weight, which is then rounded to the weight.
 
-    Micikevicius et al., "Mixed Precision Training", arXiv:1710.03740, section 3.1. With Adam, weight,
-    gradient and state take 16 bytes (Rajbhandari et al., "ZeRO", arXiv:1910.02054, section 3.1).
+    Micikevicius et al., "Mixed Precision Training", arXiv:1710.03740, section 3.1. With Adam, a
+    weight, its gradient and state take 16 bytes (Rajbhandari et al., "ZeRO", arXiv:1910.02054,
+    section 3.1).
     """
 
     def mixed(net: Network, weight: Tensor, grad: Tensor) -> None:

@@ -81,6 +81,11 @@ class ClockLaw:
     linear_share: float
     still_share: float
 
+    @property
+    def least_dynamic(self) -> float:
+        """Return the share of the dynamic power at `LEAST_CLOCK`."""
+        return float(self.dynamic(np.array(LEAST_CLOCK)))
+
     def dynamic(self, clock: FloatArray) -> FloatArray:
         """Return the share of the dynamic power at a share of the clock (n,).
 
@@ -138,7 +143,8 @@ class GpuPower:
     idle_w : with resting clocks and no program, watts
     ready_w : with full clocks and a program, but no kernel, watts
     limit_w : power limit as sold, the highest that can be set, watts
-    least_w : the lowest that can be set, watts; None: that is not known
+    least_w : the lowest that can be set, watts; None: that is not known. None is set below what
+        `LEAST_CLOCK` draws
     vector_w : what kernels on the ordinary units ask beyond `ready_w`, watts
     matrix_w : the same of kernels on the matrix units
     law : how dynamic power follows the clock
@@ -185,8 +191,7 @@ class GpuPower:
         ------
         InputError : a limit that cannot be set
         """
-        limits = (limit_w, self.limit_w)
-        slow, fast = (self._busy(limit, matrix) for limit in limits)
+        slow, fast = (self._busy(limit, matrix) for limit in (limit_w, None))
         if slow is None or fast is None:
             return None
         return float(slow.slowdown[0] / fast.slowdown[0])
@@ -220,10 +225,10 @@ class GpuPower:
         limit = self.limit_w if limit_w is None else limit_w
         if self.ready_w is None or asked is None or limit is None or self.limit_w is None:
             return None
-        room = self.limit_gain * limit - self.ready_w
-        if not (room > 0 and (self.least_w or 0.0) <= limit <= self.limit_w):
-            raise InputError(f"power.limit_w: expected a power limit {self._range}; "
-                             f"got {limit:g} W")  # fmt: skip
+        if limit_w is not None:
+            self._check(limit_w)
+        least = self.law.least_dynamic * asked
+        room = max(self.limit_gain * limit - self.ready_w, least)
         load = Load(
             dynamic_w=np.array([asked]),
             spread=np.zeros(1),
@@ -231,15 +236,18 @@ class GpuPower:
         )
         return draw(load, np.array([room]), np.array([self.ready_w]), self.law)
 
-    @property
-    def _range(self) -> str:
-        """Return in words which power limits can be set."""
+    def _check(self, limit_w: float) -> None:
+        """Raise where a limit cannot be set, or no clock keeps busy units below it."""
         assert self.ready_w is not None
-        ready_w = self.ready_w / self.limit_gain
-        low = f"above {ready_w:.4g} W, as it draws without work,"
-        if self.least_w is not None and self.least_w > ready_w:
-            low = f"from {self.least_w:g} W, the lowest that can be set,"
-        return f"{low} to {self.limit_w:g} W, as sold"
+        assert self.limit_w is not None
+        asked = max(self.vector_w or 0.0, self.matrix_w or 0.0)
+        low_w = (self.ready_w + self.law.least_dynamic * asked) / self.limit_gain
+        why = f"which takes {100 * LEAST_CLOCK:.0f} % of its clock"
+        if self.least_w is not None and self.least_w > low_w:
+            low_w, why = self.least_w, "the lowest that can be set"
+        if not low_w <= limit_w <= self.limit_w:
+            raise InputError(f"power.limit_w: expected a power limit from {low_w:.4g} W, {why}, "
+                             f"to {self.limit_w:g} W, as sold; got {limit_w:g} W")  # fmt: skip
 
 
 def power_of(spec: Spec, clock: Mapping[str, Any] | None = None) -> GpuPower:

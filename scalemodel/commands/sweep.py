@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from simulator.errors import InputError, UnknownNameError
 from simulator.run import METRICS
 from simulator.scenario import Scenario
 from simulator.study import Study
-from simulator.sweep_chunks import INTERVAL
+from simulator.sweep_chunks import INTERVALS
 from simulator.version import VERSION
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def run_sweep(asked: Asked, study: Study, out: Path | None, output: Output) -> N
 
 def _check_metrics(study: Study) -> None:
     """Raise where a bound or the aim names no metric: before the sweep, not at its end."""
-    known = (*METRICS, *INTERVAL, *study.grid)
+    ends = itertools.chain(*INTERVALS.values())
+    known = (*METRICS, *ends, *study.grid)
     aims = [] if study.minimize is None else [study.minimize]
     for name in [*aims, *(bound.metric for bound in study.bounds)]:
         if name not in known:

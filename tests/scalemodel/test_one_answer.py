@@ -80,6 +80,13 @@ def test_a_point_of_a_sweep_has_the_figures_of_a_prediction(said, run):
         assert point["energy_j"] is None or run.energy_j is not None
 
 
+def test_energy_has_the_same_interval_in_a_sweep_as_in_a_prediction(said):
+    predicted = json.loads(said("predict", options=["-o", "json"]))["metrics"]["energy_j"]
+    [point] = json.loads(said("sweep", options=["--grid", "steps=1", "-o", "json"]))["points"]
+    for name, end in (("energy_low_j", "low"), ("energy_high_j", "high")):
+        assert point[name] == pytest.approx(predicted[end])
+
+
 def test_traces_and_timelines_end_when_the_step_does(said, run):
     events = json.loads(said("trace"))["traceEvents"]
     assert max(e["ts"] + e["dur"] for e in events if e["ph"] == "X") / 1e6 == pytest.approx(

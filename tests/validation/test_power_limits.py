@@ -50,5 +50,5 @@ def test_a_limit_that_cannot_be_set_is_a_row_with_the_range():
     low, sold, high = frame["reason"]
     assert not isinstance(sold, str) or not sold
     for reason in (low, high):
-        assert "power.limit_w: expected a power limit above 35.64 W" in reason
+        assert "power.limit_w: expected a power limit from 70.05 W" in reason
         assert "to 250 W, as sold" in reason

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hwmodels.devices import device_names, find_spec
 from hwmodels.gpu.power import (
+    LEAST_CLOCK,
     ClockLaw,
     GpuPower,
     Load,
@@ -131,17 +132,26 @@ def test_units_that_ask_more_than_the_limit_draw_the_limit():
 
 def test_a_limit_slows_down_against_the_limit_as_sold():
     assert gpu().slowdown(200.0) == 1.0
-    half, tenth = gpu().slowdown(120.0), gpu().slowdown(60.0)
-    assert 1.0 < half < tenth
+    high, low = gpu().slowdown(120.0), gpu().slowdown(90.0)
+    assert 1.0 < high < low
 
 
 @pytest.mark.parametrize("limit", [40.0, 0.0, -100.0, 201.0, float("nan"), float("inf")])
 def test_a_limit_that_cannot_be_set_is_an_error_that_names_the_range(limit):
-    within = r"power.limit_w: expected a power limit above 40 W, .* to 200 W, as sold; got"
+    within = r"power.limit_w: expected a power limit from 83.64 W, .* clock, to 200 W, as sold; got"
     with pytest.raises(InputError, match=within):
         gpu().power_w(limit)
     with pytest.raises(InputError, match=r"expected a power limit from 100 W, the lowest .* 200 W"):
         gpu(least_w=100.0).power_w(min(limit, 99.0))
+
+
+def test_no_limit_is_lower_than_what_the_lowest_clock_draws():
+    lowest = 40.0 + 300.0 * float(LAW.dynamic(np.array(LEAST_CLOCK)))
+    assert gpu().power_w(lowest + 0.1, matrix=True) == pytest.approx(lowest + 0.1)
+    with pytest.raises(InputError, match="10 % of its clock"):
+        gpu().power_w(lowest - 0.1)
+    starved = gpu(limit_w=45.0)
+    assert starved.power_w(matrix=True) == pytest.approx(lowest)
 
 
 @pytest.mark.parametrize("unknown", ["ready_w", "limit_w", "vector_w"])
