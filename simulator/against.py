@@ -17,7 +17,7 @@ import numpy as np
 
 from simulator.errors import InputError
 from simulator.ops import FloatArray
-from simulator.protocols import Calibrated, Device, Machine, Network
+from simulator.protocols import Calibrated, Device, Machine, Network, Sourced
 from simulator.run import Run
 from simulator.simulate import simulate
 
@@ -115,7 +115,7 @@ Part = TypeVar("Part", Device, Network)
 
 
 def _part_drawn(part: Part, seed: int) -> Part:
-    return part.drawn(seed) if isinstance(part, Calibrated) else part
+    return part.drawn(seed) if isinstance(part, Sourced) else part
 
 
 def _model_error(first: Run, second: Run, draws: int, seed: int) -> FloatArray:

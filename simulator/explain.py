@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from simulator.errors import InputError
-from simulator.protocols import Calibrated, Device, Machine, Network
+from simulator.protocols import Device, Machine, Network, Sourced
 from simulator.run import Run
 from simulator.simulate import simulate
 from simulator.units import format_quantity
@@ -114,7 +114,7 @@ def explain(run: Run) -> Explanation:
 def resources_of(machine: Machine) -> list[str]:
     """Return what can bind on a machine: the resources of its devices and of its network."""
     parts: list[object] = [*dict.fromkeys(machine.devices), machine.network]
-    names = [n for part in parts if isinstance(part, Calibrated) for n in part.resources]
+    names = [n for part in parts if isinstance(part, Sourced) for n in part.resources]
     if not names:
         raise InputError(f"machine '{machine.name}' names no resource that could be changed")
     return list(dict.fromkeys(names))
@@ -134,7 +134,7 @@ Part = TypeVar("Part", Device, Network)
 
 
 def _scaled(part: Part, resource: str, factor: float) -> Part:
-    if isinstance(part, Calibrated) and resource in part.resources:
+    if isinstance(part, Sourced) and resource in part.resources:
         return part.scaled(resource, factor)
     return part
 

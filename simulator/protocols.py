@@ -5,7 +5,7 @@ Frozen descriptions (`Device`, `Network`) are opened on a clock; only what is op
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -79,33 +79,41 @@ class Device(Protocol):
 
 
 @runtime_checkable
-class Calibrated(Protocol):
-    """Say where a device's numbers come from, how wrong they may be, and what if they change.
+class Sourced(Protocol):
+    """Say where the numbers of a device or network come from, and what if they change.
 
-    A device that also meets this protocol has intervals, can be explained and compared.
+    What also meets this protocol can be explained.
     """
 
     @property
     def sources(self) -> tuple[Source, ...]:
         """Return where the numbers come from."""
 
-    def error_ratio(self, graph: Graph) -> tuple[float, float] | None:
-        """Return the 5 % and 95 % quantiles of measured over predicted time of runs of a graph.
-
-        It is None where no error is known.
-        """
-
     @property
     def resources(self) -> tuple[str, ...]:
         """Return what can bind a run: dotted names of fields, such as "memory.bandwidth"."""
 
     def scaled(self, resource: str, factor: float) -> Self:
-        """Return the device with so many times of a resource."""
+        """Return the device or network with so many times of a resource."""
 
     def drawn(self, seed: int) -> Self:
-        """Return the device with its calibrated numbers drawn from their spreads.
+        """Return the device or network with its calibrated numbers drawn from their spreads.
 
-        Equal seeds draw equal errors for numbers that two devices share.
+        Equal seeds draw equal errors for numbers that two of them share.
+        """
+
+
+@runtime_checkable
+class Calibrated(Sourced, Protocol):
+    """Say how wrong a device's times may be, what they are spent on, and what it draws.
+
+    A device that also meets this protocol has intervals and can be compared.
+    """
+
+    def error_ratio(self, graph: Graph) -> tuple[float, float] | None:
+        """Return the 5 % and 95 % quantiles of measured over predicted time of runs of a graph.
+
+        It is None where no error is known.
         """
 
     def power_w(self, threads: int) -> float | None:
@@ -141,6 +149,15 @@ class Fabric(Protocol):
 
 
 @runtime_checkable
+class Counting(Protocol):
+    """Say what a network in use has carried."""
+
+    @property
+    def sent_bytes(self) -> float:
+        """Return what all ranks have put on it, bytes."""
+
+
+@runtime_checkable
 class Network(Protocol):
     """Describe what connects devices."""
 
@@ -149,6 +166,26 @@ class Network(Protocol):
 
     def open(self, clock: Clock, placement: Placement) -> Fabric:
         """Return the network in use on a clock, between the devices of a placement."""
+
+
+@runtime_checkable
+class CalibratedNetwork(Sourced, Protocol):
+    """Say how wrong a network's times may be, and how it communicates."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what the reader of a run must know, such as what energy leaves out."""
+
+    def error_ratio(self, kinds: Collection[str]) -> tuple[float, float] | None:
+        """Return the 5 % and 95 % quantiles of measured over predicted time of communication.
+
+        Parameters
+        ----------
+        kinds : of collectives, or "send_recv"; None is returned where of one no error is known
+        """
+
+    def algorithm(self, kind: str, nbytes: float, devices: Sequence[int]) -> str:
+        """Return what a collective among devices is done by, in words ("gloo: ring")."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,9 @@ class Run:
     peak_power_w : of all devices, watts; None where unknown
     interval : 5 % and 95 % quantile of the step time, seconds; None where no error is known
     power_ratio : 5 % and 95 % quantile of measured over predicted power; None where unknown
+    sent_bytes : what all ranks put on the network in the whole run; None where not counted
     baseline : what `speedup` refers to
-    baseline_throughput : samples/s of it
+    baseline_throughput : samples/s of it; None where nothing is computed
     timeline : spans of all simulated ranks; None where not recorded
     bill : of the whole job; None where no length is given
     sources : where the numbers come from
@@ -64,12 +65,13 @@ class Run:
     peak_power_w: float | None
     interval: tuple[float, float] | None
     baseline: str
-    baseline_throughput: float
+    baseline_throughput: float | None
     timeline: Timeline | None = field(default=None, repr=False)
     bill: Bill | None = None
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
     power_ratio: tuple[float, float] | None = None
+    sent_bytes: float | None = None
 
     @property
     def throughput(self) -> float:
@@ -77,13 +79,15 @@ class Run:
         return self.samples_per_step / self.step_time_s
 
     @property
-    def speedup(self) -> float:
-        """Return the throughput over that of the baseline."""
-        return self.throughput / self.baseline_throughput
+    def speedup(self) -> float | None:
+        """Return the throughput over that of the baseline; None where nothing is computed."""
+        return self.baseline_throughput and self.throughput / self.baseline_throughput
 
     @property
-    def efficiency(self) -> float:
+    def efficiency(self) -> float | None:
         """Return the speedup over the number of devices (or threads of the one device)."""
+        if self.speedup is None:
+            return None
         devices = len(set(self.placement.devices))
         return self.speedup / (devices if devices > 1 else sum(self.placement.threads))
 
@@ -114,10 +118,29 @@ class Run:
         """Return the money of the whole job; None where no price is known."""
         return None if self.bill is None else self.bill.money
 
+    @property
+    def algorithm_bandwidth_bytes_per_s(self) -> float | None:
+        """Return the bytes of a pattern's buffer over its time, B/s; None for other workloads."""
+        pattern = self.workload.pattern
+        return None if pattern is None else pattern.nbytes * pattern.count / self.step_time_s
+
+    @property
+    def bus_bandwidth_bytes_per_s(self) -> float | None:
+        """Return the bandwidth of the busiest link, as NCCL's tests count it, B/s."""
+        pattern, bandwidth = self.workload.pattern, self.algorithm_bandwidth_bytes_per_s
+        if pattern is None or bandwidth is None:
+            return None
+        return bandwidth * pattern.bus_factor(self.placement.size)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        names = METRICS if self.workload.pattern is None else PATTERN_METRICS
+        return names if self.sent_bytes is None else (*names, "sent_bytes")
+
     @cached_property
     def metrics(self) -> Mapping[str, float | None]:
         """Return every figure by its dotted name; None where unknown."""
-        found: dict[str, float | None] = {name: getattr(self, name) for name in METRICS}
+        found: dict[str, float | None] = {name: getattr(self, name) for name in self._names}
         found |= {f"energy.{n}_j": joules for n, joules in self.energy.components.items()}
         parts = {n: size for n, size in self.peak_memory.items() if n != "total"}
         found |= {f"memory.{n}_bytes": size for n, size in parts.items()}
@@ -155,7 +178,8 @@ class Run:
         width = max(map(len, self.metrics))
         title = f"{self.workload.name} on {self.machine.name}, {self._plan_name}"
         lines = [title, *(f"  {n:<{width}}  {self.shown(n)}" for n in self.metrics)]
-        lines.append(f"  {'baseline':<{width}}  {self.baseline}")
+        if self.baseline:
+            lines.append(f"  {'baseline':<{width}}  {self.baseline}")
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  {line}" for line in dict.fromkeys(map(str, self.sources))]
         return "\n".join(lines)
@@ -181,6 +205,11 @@ METRICS = (
     "mean_power_w", "peak_power_w", "peak_memory_bytes", "cost",
 )  # fmt: skip
 """The figures that every run has."""
+PATTERN_METRICS = (
+    "time_s", "step_time_s", "algorithm_bandwidth_bytes_per_s", "bus_bandwidth_bytes_per_s",
+    "communication_share", "idle_share", "energy_j", "mean_power_w", "cost",
+)  # fmt: skip
+"""The figures of a run that only communicates."""
 
 
 _ENERGIES = ("energy_j", "energy_per_sample_j")

@@ -9,11 +9,22 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from simulator.bill import Tariff
+from simulator.energy import exact_sum
 from simulator.engine.execute import execute, place
 from simulator.engine.outcome import Outcome
 from simulator.errors import DoesNotFitError, InputError
+from simulator.intervals import Spent, interval, used_devices
 from simulator.memory import peak_memory
-from simulator.protocols import Calibrated, Device, Machine, Metered, Placement, Plan
+from simulator.protocols import (
+    Calibrated,
+    CalibratedNetwork,
+    Device,
+    Machine,
+    Metered,
+    Placement,
+    Plan,
+    Sourced,
+)
 from simulator.run import Run
 from simulator.source import Source
 from simulator.units import format_quantity
@@ -92,14 +103,19 @@ def run_of(
         peak_memory=peak_memory(workload),
         peak_power_w=_peak_power_w(machine, placement),
         power_ratio=_power_ratio(machine, placement),
-        interval=_interval(workload, machine, placement, step_s),
+        interval=interval(Spent(job, machine, placement, outcome), step_s),
         baseline=baseline,
-        baseline_throughput=workload.samples / baseline_s if baseline_s else math.inf,
+        baseline_throughput=None if baseline_s is None else _rate(workload.samples, baseline_s),
         timeline=outcome.timeline,
         bill=None if tariff is None else tariff.bill(step_s, step_energy_j),
         sources=_sources(machine, placement),
-        notes=_notes(machine, placement, outcome),
+        notes=_notes(job, machine, placement, outcome),
+        sent_bytes=outcome.sent_bytes,
     )
+
+
+def _rate(samples: float, time_s: float) -> float:
+    return samples / time_s if time_s else math.inf
 
 
 def machine_of(workload: Workload, on: Machine | Device) -> Machine:
@@ -129,6 +145,8 @@ def _samples_per_step(
     workload: Workload, placement: Placement, outcome: Outcome, steps: int
 ) -> float:
     """Return what a step learns from: as the programs count it, else a batch on each rank."""
+    if workload.pattern is not None:
+        return workload.samples
     counted = outcome.counts.get("samples")
     return workload.samples * placement.size if counted is None else counted / steps
 
@@ -153,8 +171,12 @@ def check_memory(machine: Machine, jobs: Sequence[tuple[Workload, Placement]]) -
             )
 
 
-def _baseline(workload: Workload, machine: Machine, placement: Placement) -> tuple[str, float]:
-    """Return the name and the step time of what the speedup refers to."""
+def _baseline(
+    workload: Workload, machine: Machine, placement: Placement
+) -> tuple[str, float | None]:
+    """Return the name and the step time of what the speedup refers to; None: nothing computes."""
+    if workload.pattern is not None:
+        return "", None
     device = machine.devices[placement.devices[0]]
     several = len(set(placement.devices)) > 1
     threads = placement.threads[0] if several else 1
@@ -185,15 +207,17 @@ def _peak_power_w(machine: Machine, placement: Placement) -> float | None:
     threads: Counter[int] = Counter()
     for index, count in zip(placement.devices, placement.threads, strict=True):
         threads[index] += count
-    powers = [_power_w(machine.devices[index], count) for index, count in threads.items()]
-    known = [power for power in powers if power is not None]
-    return sum(known) if len(known) == len(powers) else None
+    devices = {id(device): device for device in (machine.devices[index] for index in threads)}
+    kinds = Counter((id(machine.devices[index]), count) for index, count in threads.items())
+    powers = [(_power_w(devices[which], count), many) for (which, count), many in kinds.items()]
+    known = [(power, many) for power, many in powers if power is not None]
+    return exact_sum(known) if len(known) == len(powers) else None
 
 
 def _power_ratio(machine: Machine, placement: Placement) -> tuple[float, float] | None:
     """Return measured over predicted power of all devices; the widest, for they err alike."""
     ratios = []
-    for device in (machine.devices[i] for i in set(placement.devices)):
+    for device in used_devices(machine, placement):
         ratio = device.power_ratio if isinstance(device, Metered) else None
         if ratio is None:
             return None
@@ -207,30 +231,27 @@ def _power_w(device: Device, threads: int) -> float | None:
     return device.power_w(min(threads, device.max_threads))
 
 
-def _interval(
-    workload: Workload, machine: Machine, placement: Placement, step_s: float
-) -> tuple[float, float] | None:
-    """Return the step time's interval: that of the device whose error is known least well."""
-    ratios = []
-    for device in {id(machine.devices[i]): machine.devices[i] for i in placement.devices}.values():
-        ratio = device.error_ratio(workload.graph) if isinstance(device, Calibrated) else None
-        if ratio is None:
-            return None
-        ratios.append(ratio)
-    return step_s * min(low for low, _ in ratios), step_s * max(high for _, high in ratios)
-
-
-def _notes(machine: Machine, placement: Placement, outcome: Outcome) -> tuple[str, ...]:
-    used = [machine.devices[i] for i in sorted(set(placement.devices))]
-    sizeless = dict.fromkeys(device.name for device in used if device.memory_bytes is None)
-    notes = [f"whether it fits is not known: {name} has no memory size" for name in sizeless]
+def _notes(
+    job: Job, machine: Machine, placement: Placement, outcome: Outcome
+) -> tuple[str, ...]:  # fmt: skip
+    sizeless = [one.name for one in used_devices(machine, placement) if one.memory_bytes is None]
+    notes = [f"whether it fits is not known: {name} has no memory size"
+             for name in dict.fromkeys(sizeless)]  # fmt: skip
     notes += [f"{name}: {amount:g}" for name, amount in outcome.counts.items()
               if name != "samples"]  # fmt: skip
-    return (*notes, outcome.folding) if outcome.size > 1 else tuple(notes)
+    if outcome.size == 1:
+        return tuple(notes)
+    network: object = machine.network
+    pattern = job.workload.pattern
+    if isinstance(network, CalibratedNetwork):
+        if pattern is not None:
+            used = network.algorithm(pattern.kind, pattern.nbytes, placement.devices)
+            notes.append(f"{pattern.kind} by {used}")
+        notes += network.notes
+    return (*notes, outcome.folding)
 
 
 def _sources(machine: Machine, placement: Placement) -> tuple[Source, ...]:
-    parts: list[object] = [machine.devices[i] for i in sorted(set(placement.devices))]
-    parts.append(machine.network)
-    known = (part.sources for part in parts if isinstance(part, Calibrated))
+    parts: list[object] = [*used_devices(machine, placement), machine.network]
+    known = (part.sources for part in parts if isinstance(part, Sourced))
     return tuple(dict.fromkeys(source for sources in known for source in sources))

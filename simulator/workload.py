@@ -19,6 +19,8 @@ from simulator.ops import FROM_HOST, Graph, Op
 
 BUCKET_BYTES = 25 * 2**20
 """Gradient bucket size: the default `bucket_cap_mb` of torch's DistributedDataParallel."""
+SEND_RECV = "send_recv"
+"""What messages between two ranks are called among kinds of communication."""
 MOST_STEPS = 1_000_000
 """More would take minutes and say the same."""
 
@@ -78,6 +80,33 @@ class Gradient:
     op: int
 
 
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Say what is communicated by a workload that computes nothing.
+
+    Parameters
+    ----------
+    kind : a collective, or "send_recv": each rank sends to the next and receives from the one
+        before
+    nbytes : of one rank's buffer, counted as `Rank.collective` does, bytes
+    count : how often a step does it
+    """
+
+    kind: str
+    nbytes: float
+    count: int = 1
+
+    def bus_factor(self, ranks: int) -> float:
+        """Return bytes over the busiest link over `nbytes`, as NCCL's tests count the bandwidth.
+
+        >>> Pattern("all_reduce", 1e9).bus_factor(8)
+        1.75
+        """
+        others = (ranks - 1) / ranks
+        exchanged = ("all_gather", "reduce_scatter", "all_to_all")
+        return {"all_reduce": 2 * others, **dict.fromkeys(exchanged, others)}.get(self.kind, 1.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Workload:
     """Describe one step of a workload, torch-free.
@@ -94,6 +123,7 @@ class Workload:
     input_bytes : one step's input, bytes
     gradients : in the order in which they are ready; empty without training
     unmodelled : how often kernels are called whose arithmetic is not known (and counts 0)
+    pattern : what is communicated instead of computing; None: it computes
     """
 
     name: str
@@ -106,6 +136,7 @@ class Workload:
     input_bytes: float = 0.0
     gradients: tuple[Gradient, ...] = ()
     unmodelled: Mapping[str, int] = field(default_factory=dict)
+    pattern: Pattern | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.samples < np.inf:
@@ -165,10 +196,16 @@ class Job:
         once. One that trains has also `forward`, `backward` (with a mark
         for each gradient bucket), `update`, `gradient` (forward and backward), `apply` (another
         name of update), `local_step` (another name of step) and the buffers `params` and `grad`.
+        One that only communicates has the buffers `message` and `received`, and no works.
         """
         graph = workload.graph
         step = Work("step", graph)
         given = {"input": _input(workload.input_bytes)} if workload.input_bytes else {}
+        if workload.pattern is not None:
+            buffers = {
+                name: Buffer(name, workload.pattern.nbytes) for name in ("message", "received")
+            }
+            return cls(workload=workload, works={}, buffers=buffers, steps=steps, seed=seed)
         if not workload.training:
             return cls(workload=workload, works={"step": step, **given}, steps=steps, seed=seed)
         buckets, marks = _buckets(workload, bucket_bytes)

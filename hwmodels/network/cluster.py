@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -15,10 +15,14 @@ from hwmodels.network.topology import Topology
 from hwmodels.network.traffic import Traffic
 from simulator.actions import Group
 from simulator.energy import Energy
-from simulator.errors import InputError
+from simulator.errors import InputError, UnknownNameError
+from simulator.intervals import widest
 from simulator.ops import FloatArray, IntArray
 from simulator.protocols import Clock, Placement
 from simulator.source import Source
+
+BANDWIDTH = "network.bandwidth"
+"""The resource of all links."""
 
 
 class Library(Protocol):
@@ -31,6 +35,21 @@ class Library(Protocol):
     @property
     def sources(self) -> tuple[Source, ...]:
         """Return where its numbers come from."""
+
+    def error_ratio(self, kind: str, topology: Topology) -> tuple[float, float] | None:
+        """Return the 5 % and 95 % quantiles of measured over predicted time; None: unknown.
+
+        Parameters
+        ----------
+        kind : a collective, or "send_recv"
+        topology : what connects the devices
+        """
+
+    def scaled(self, factor: float) -> Self:
+        """Return the software on links that are so many times as fast."""
+
+    def told(self, kind: str, nbytes: float, devices: IntArray, topology: Topology) -> str:
+        """Return by which algorithm a collective is done, in words; arguments as below."""
 
     def message(self, step: Step, topology: Topology) -> Traffic:
         """Return the traffic of a step of one message between devices."""
@@ -84,6 +103,37 @@ class Cluster:
     def sources(self) -> tuple[Source, ...]:
         """Return where the numbers of the links and of the software come from."""
         return (*self.link_sources, *self.library.sources)
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Return what can bind a run."""
+        return (BANDWIDTH,)
+
+    def scaled(self, resource: str, factor: float) -> Cluster:
+        """Return the network with so many times of a resource.
+
+        Raises
+        ------
+        UnknownNameError : no such resource
+        """
+        if resource not in self.resources:
+            raise UnknownNameError("resource of a network", resource, self.resources)
+        faster = self.topology.bandwidth_bytes_per_s * factor
+        topology = replace(self.topology, bandwidth_bytes_per_s=faster)
+        return replace(self, topology=topology, library=self.library.scaled(factor))
+
+    def drawn(self, seed: int) -> Cluster:
+        """Return the network itself: its numbers have no spreads, only whole calls an error."""
+        return self
+
+    def error_ratio(self, kinds: Collection[str]) -> tuple[float, float] | None:
+        """Return the quantiles of measured over predicted time of the kind known least well."""
+        return widest(self.library.error_ratio(kind, self.topology) for kind in kinds)
+
+    def algorithm(self, kind: str, nbytes: float, devices: Sequence[int]) -> str:
+        """Return by what a collective among devices is done, in words."""
+        told = self.library.told(kind, nbytes, np.asarray(devices), self.topology)
+        return f"{self.library.name}: {told}"
 
     def collective_s(self, kind: str, nbytes: float, group: Group) -> float:
         """Return the time of a collective that has the network for itself, seconds.

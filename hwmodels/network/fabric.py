@@ -30,6 +30,8 @@ class OpenFabric:
     message : from a step of one message to its traffic
     collective : from kind, size and the devices of a group to its traffic
     energy : from the time that passed and the traffic to the energy by component
+
+    `sent_bytes` is what all ranks have sent.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class OpenFabric:
         self._known: dict[object, Traffic] = {}
         self._waiting: dict[int, simpy.Event] = {}
         self._alarm_s = math.inf
+        self.sent_bytes = 0.0
 
     def transfer(self, src: int, dst: int, nbytes: float, copies: int) -> simpy.Event:
         """Begin a message between devices; return when it is delivered."""
@@ -77,11 +80,13 @@ class OpenFabric:
 
     def _begin(self, traffic: Traffic) -> simpy.Event:
         event = self._clock.event()
+        self.sent_bytes += traffic.sent_bytes
         self._arrive(self._clock.now)
         self._waiting[self._flows.begin(traffic)] = event
-        if self._alarm_s > self._clock.now:
-            # Look when something arrives once all that begins in this instant has begun.
-            self._set_alarm(self._clock.now)
+        # Where it costs to ask, do so once all that begins in this instant has begun.
+        next_s = self._clock.now if self._flows.gathers else self._flows.next_s()
+        if next_s < self._alarm_s:
+            self._set_alarm(next_s)
         return event
 
     def _arrive(self, now_s: float) -> None:

@@ -220,7 +220,7 @@ class Gloo:
     """Do collectives as gloo does for torch.distributed.
 
     all_reduce and all_gather are rings whose chunks are cut so that adding up overlaps with what
-    arrives; reduce_scatter is an all_reduce whose result is cut; reduce is a ring reduce-scatter,
+    arrives (an all_gather of two takes half as long again: they take turns); reduce_scatter is an all_reduce whose result is cut; reduce is a ring reduce-scatter,
     then all send to the root at once; all_to_all sends to all at once; a barrier is by
     dissemination. A broadcast is a binomial tree in which a rank sends to all of its children at
     once as soon as it has the buffer, so that they share its link. (Its sources: `allreduce.cc`,
@@ -289,6 +289,8 @@ def gloo_steps(kind: str, nbytes: float, ranks: int) -> Steps:
     """
     if kind == "broadcast":
         return _eager_binomial(nbytes, ranks)
+    if kind == "all_gather" and ranks == 2:
+        return _in_turns(nbytes)
     if kind == "reduce_scatter":
         kind = "all_reduce"
     return schedule(kind, _ALGORITHM.get(kind, "ring"), nbytes, ranks)
@@ -297,6 +299,22 @@ def gloo_steps(kind: str, nbytes: float, ranks: int) -> Steps:
 _ALGORITHM = {"all_to_all": "direct", "barrier": "dissemination", "broadcast": "binomial",
               "send_recv": "direct"}  # fmt: skip
 """Algorithms that are not rings."""
+
+
+def _in_turns(nbytes: float) -> Steps:
+    """Let two ranks exchange halves of their parts in an all_gather.
+
+    gloo sends only at the receiver's word. Both directions share a connection, on which the word of
+    the rank that came last queues behind the half that it sends itself: so one half goes alone
+    first, and one alone last.
+    """
+    first, second = np.array([0]), np.array([1])
+    both, half = np.arange(2), nbytes / 4
+    return (
+        Step(src=second, dst=first, nbytes=np.array(half)),
+        Step(src=both, dst=both[::-1], nbytes=np.array(half)),
+        Step(src=first, dst=second, nbytes=np.array(half)),
+    )
 
 
 def _eager_binomial(nbytes: float, ranks: int) -> Steps:

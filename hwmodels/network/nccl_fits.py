@@ -190,17 +190,17 @@ def lent(fit: FamilyFit, near: Spec, spec: Spec) -> FamilyFit:
 
     Latencies are those of code on the device: on another architecture they go with its clock.
     """
-    spreads = _spreads()
+    known = spreads()
     if near.architecture == spec.architecture:
-        return fit.widened(spreads["sibling"])
+        return fit.widened(known["sibling"])
     slower = _clock_hz(near) / _clock_hz(spec)
     numbers = {name: value * (slower if name.endswith("_s") else 1.0)
                for name, value in fit.numbers.items()}  # fmt: skip
     fit = replace(fit, numbers=numbers)
     here, there = wires_of(spec), wires_of(near)
     if here.own_links == there.own_links:
-        return fit.widened(spreads["borrowed"])
-    return converted(fit, there, here).widened(spreads["relinked"])
+        return fit.widened(known["borrowed"])
+    return converted(fit, there, here).widened(known["relinked"])
 
 
 def _clock_hz(spec: Spec) -> float:
@@ -208,7 +208,8 @@ def _clock_hz(spec: Spec) -> float:
 
 
 @functools.cache
-def _spreads() -> dict[str, float]:
+def spreads() -> dict[str, float]:
+    """Return how far collectives lie from what is taken over, by name: of logarithms."""
     tables = tomllib.loads(SPREADS.read_text(encoding="utf-8"))
     return {name: float(value) for name, value in tables["spread"].items()}
 

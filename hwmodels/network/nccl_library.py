@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hwmodels.network.nccl_fits import Nccl, Spread
+from hwmodels.network.nccl_fits import Nccl, Spread, spreads
 from hwmodels.network.nccl_nodes import Fabric, outside_bytes
-from hwmodels.network.nccl_plan import Calls, Nodes, wires_of
+from hwmodels.network.nccl_plan import WAYS, Calls, Nodes, way, wires_of
 from hwmodels.network.schedules import Step
 from hwmodels.network.topology import Topology
 from hwmodels.network.traffic import Traffic
@@ -58,6 +58,36 @@ class NcclLibrary:
     def sources(self) -> tuple[Source, ...]:
         """Return where its numbers come from."""
         return (Source(self.nccl.fit("all_reduce", self.dtype).data, kind="calibrated"),)
+
+    def error_ratio(self, kind: str, topology: Topology) -> tuple[float, float] | None:
+        """Return the quantiles of measured over predicted time; wider between nodes."""
+        fit = self.nccl.fit("all_reduce" if kind == "barrier" else kind, self.dtype)
+        several = self.devices_per_node is not None and topology.devices > self.devices_per_node
+        return fit.widened(spreads()["nodes"]).error_ratio if several else fit.error_ratio
+
+    def scaled(self, factor: float) -> NcclLibrary:
+        """Return NCCL on links that are so many times as fast."""
+        spec = self.nccl.spec
+        own = {key: spec.known(key) * factor
+               for key in ("link.scaleup_bytes_per_s", "link.pcie_bytes_per_s")
+               if key in spec.values}  # fmt: skip
+        nic = self.nic_bytes_per_s
+        return replace(self, nccl=replace(self.nccl, spec=spec.with_fields(own)),
+                       nic_bytes_per_s=None if nic is None else nic * factor)  # fmt: skip
+
+    def told(self, kind: str, nbytes: float, devices: IntArray, topology: Topology) -> str:
+        """Return the algorithm and protocol of a collective, in words."""
+        if kind in ("barrier", "send_recv", "all_to_all") or len(devices) < 2:
+            return "direct"
+        group = _grouped(np.sort(devices), self.devices_per_node or int(devices.max()) + 1)
+        ranks = len(group.counts) * float(group.counts.max())
+        calls = Calls(kind, self.dtype, wires_of(self.nccl.spec), np.array([nbytes]),
+                      np.array([ranks]))  # fmt: skip
+        spread = self._spread(group, topology)
+        nodes = None
+        if spread is not None:
+            nodes = Nodes(np.array([float(spread.nodes)]), np.array([spread.nic_bytes_per_s]))
+        return WAYS[int(way(calls, nodes)[0])]
 
     def message(self, step: Step, topology: Topology) -> Traffic:
         """Return the traffic of a step of one message between devices."""

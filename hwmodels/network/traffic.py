@@ -44,6 +44,11 @@ class Traffic:
             raise InputError("traffic in which devices go on one by one needs a single step in "
                              "which each device sends and receives once")  # fmt: skip
 
+    @property
+    def sent_bytes(self) -> float:
+        """Return what all messages carry, bytes."""
+        return sum(step.total_bytes for step in self.steps)
+
 
 @dataclass(slots=True)
 class Known:

@@ -26,7 +26,7 @@ from simulator.engine.scene import Scene, UnfoldableError, ValuesByRank
 from simulator.engine.stage import Stage
 from simulator.engine.waiting import start, wait
 from simulator.errors import DeadlockError, InputError, ProgramError, UnreceivedMessageError
-from simulator.protocols import Machine, Placement, Plan
+from simulator.protocols import Counting, Machine, Placement, Plan
 from simulator.timeline import Timeline
 from simulator.workload import Job
 
@@ -271,6 +271,7 @@ class _Act:
             timeline=None if timeline is None else timeline.earlier(cast.start_s),
             dropped_messages=_dropped(actors),
             folding=self.folding.told,
+            sent_bytes=scene.fabric.sent_bytes if isinstance(scene.fabric, Counting) else None,
         )
 
 

@@ -31,6 +31,7 @@ class Outcome:
     dropped_messages : that came after their receiver had given up
     folding : how many ranks were simulated, and why all where all were
     counts : what the programs counted, by name
+    sent_bytes : what all ranks put on the network; None where it does not count that
     """
 
     time_s: float
@@ -43,6 +44,7 @@ class Outcome:
     dropped_messages: int
     folding: str
     counts: Mapping[str, float] = field(default_factory=dict)
+    sent_bytes: float | None = None
 
     def total(self, name: str) -> float:
         """Return the sum over all ranks of one of the numbers of `Totals`, rounded once."""

@@ -82,7 +82,7 @@ def _predicted(case: Case) -> Answer:
     if case.metric == "step_time_s":
         low, high = run.interval or (None, None)
         return Prediction(run.step_time_s, low, high)
-    if case.metric == "speedup":
+    if case.metric == "speedup" and run.speedup is not None:
         return Prediction(run.speedup)
     return Skip(f"metric {case.metric} is not predicted")
 
