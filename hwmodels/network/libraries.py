@@ -220,8 +220,9 @@ class Gloo:
     """Do collectives as gloo does for torch.distributed.
 
     all_reduce and all_gather are rings whose chunks are cut so that adding up overlaps with what
-    arrives (an all_gather of two takes half as long again: they take turns); reduce_scatter is an all_reduce whose result is cut; reduce is a ring reduce-scatter,
-    then all send to the root at once; all_to_all sends to all at once; a barrier is by
+    arrives (an all_gather of two takes half as long again, as they take turns); reduce_scatter is
+    an all_reduce whose result is cut; reduce is a ring reduce-scatter, then all send to the root at
+    once; all_to_all sends to all at once; a barrier is by
     dissemination. A broadcast is a binomial tree in which a rank sends to all of its children at
     once as soon as it has the buffer, so that they share its link. (Its sources: `allreduce.cc`,
     `allgather.cc`, `reduce.cc`, `alltoall.cc`, `barrier.cc`, `broadcast.cc`.)

@@ -24,7 +24,7 @@ ROW = {
 def measured(monkeypatch):
     """Measure with processes that take a second for each 100 MB."""
 
-    def records(kinds, sizes, ranks, rate, tell):
+    def records(kinds, sizes, ranks, rate, tell, sampling):
         return [{"kind": kind, "bytes": size, "ranks": ranks, "time_s": size / 1e8}
                 for kind in kinds for size in sizes]  # fmt: skip
 

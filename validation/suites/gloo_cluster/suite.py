@@ -24,6 +24,8 @@ RANKS = (2, 4, 8)
 SIZES = (4.0 * 2**20, 16.0 * 2**20)
 KINDS = ("all_reduce", "all_gather", "broadcast", "send_recv")
 RATE_BIT_PER_S = 1e9
+CALLS = 15
+"""Of each kind and size at least: some calls take twice as long, when TCP finds packets lost."""
 SEND_RECV = "send_recv"
 COLUMNS = ("rate", "ranks", "collective", "bytes", "t_med_ms", "source", "licence")
 NO_LIMIT = "none"
@@ -37,6 +39,7 @@ def measure(say: Callable[[str], None]) -> Sequence[Case]:
     ------
     InputError : this machine allows no network of one's own; says what is missing
     """
+    from validation.cluster_table import Sampling
     from validation.measure_cluster import measure_collectives
     from validation.shaped_network import find_isolation
 
@@ -45,7 +48,8 @@ def measure(say: Callable[[str], None]) -> Sequence[Case]:
         raise InputError(f"suite {NAME} needs links of a chosen rate: {isolation.why}")
     cases: list[Case] = []
     for ranks in RANKS:
-        records = measure_collectives(KINDS, SIZES, ranks, RATE_BIT_PER_S, tell=say)
+        records = measure_collectives(KINDS, SIZES, ranks, RATE_BIT_PER_S, tell=say,
+                                      sampling=Sampling(least=CALLS))  # fmt: skip
         cases += _cases_of(records)
     return cases
 
