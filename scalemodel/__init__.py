@@ -33,6 +33,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "simulator.sweep": ("best_point",),
     "simulator.bill": ("Tariff",),
     "validation.predict": ("predict", "largest_batch"),
+    "validation.measure_cluster": ("measure_collectives",),
+    "validation.measure_plan": ("measure_plan",),
     "scalemodel.asking": ("sweep", "capture", "measure"),
     # the vocabulary
     "simulator.ops": ("Op", "Graph"),
@@ -45,7 +47,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "simulator.streams": ("stream",),
     "simulator.errors": (
         "ScalemodelError", "InputError", "UnknownNameError", "UnitError", "FileError",
-        "ProgramError", "DeadlockError", "DoesNotFitError", "BoundError",
+        "ProgramError", "DeadlockError", "RankFailedError", "DoesNotFitError", "BoundError",
     ),
     "simulator.version": ("VERSION",),
     # laws
