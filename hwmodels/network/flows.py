@@ -6,22 +6,26 @@ message. Traffic that has its links for itself needs no events: its end follows 
 each kind (it is *alone*). The first other traffic on one of its links puts both into the *table* of
 messages that compete, until it has its links for itself again.
 
-An event costs array operations over the table, and a solution of `max_min_rates` where the set of
-flows is new. Equal messages of large traffic are one row (`hwmodels.network.symmetry`).
+Single messages that share their links evenly with each other need no table (`lanes`). An event of
+the table costs array operations over it, and a solution of `max_min_rates` where the set of flows
+is new. Equal messages of large traffic are one row (`hwmodels.network.symmetry`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from hwmodels.network.lanes import Flow, Lanes, flow_of
 from hwmodels.network.table import FLOWING, Messages, Table
 from hwmodels.network.topology import Topology
 from hwmodels.network.traffic import Known, Traffic, look_up, one_round
+from simulator.ops import IntArray
 
 
 @dataclass(slots=True)
@@ -67,11 +71,13 @@ class Flows:
     ) -> None:  # fmt: skip
         self.topology, self.sharing, self.fold, self.coalesce = topology, sharing, fold, coalesce
         self.now_s = 0.0
+        self._in_lanes = coalesce and sharing == "plain"
         links = len(topology.bandwidth_bytes_per_s)
         self.carried_bytes = np.zeros(links)
         self.table = Table(topology.bandwidth_bytes_per_s, fold)
         self._known: WeakKeyDictionary[Traffic, Known] = WeakKeyDictionary()
-        self._users = np.zeros(links, np.int32)
+        self._users = np.zeros(links, np.int64)
+        self._lanes = Lanes(topology.bandwidth_bytes_per_s, self._users)
         self._holder = np.full(links, -1, np.int64)
         self._plays: dict[int, Play] = {}
         self._ends: list[tuple[float, int]] = []
@@ -85,26 +91,42 @@ class Flows:
         known = self._known.get(traffic)
         if known is None:
             known = self._known[traffic] = look_up(traffic, self.topology, self.sharing)
-        play = self._plays[ticket] = Play(traffic, known, self.now_s)
         links = known.links
-        rivals = bool(self._users[links].any())
-        self._users[links] += 1
         self.carried_bytes[links] += known.carried_bytes
+        rivals = bool(self._users[links].any())
+        if self._in_lanes and known.single and not rivals:
+            self._lanes.begin(flow_of(ticket, traffic, known, self.now_s))
+            return ticket
+        play = self._plays[ticket] = Play(traffic, known, self.now_s)
+        rivals = rivals or bool(self._lanes.busy[links].any())
+        self._users[links] += 1
         if not traffic.steps or (self.coalesce and known.even and not rivals):
             self._leave_alone(ticket, play)
             return ticket
-        for other in set(self._holder[links].tolist()) - {-1}:
-            self._let_compete(other)
+        self._meet(links)
         self._compete(ticket, play)
         return ticket
+
+    def _meet(self, links: IntArray) -> None:
+        """Have what is alone on some links, or shares them evenly, compete."""
+        for other in set(self._holder[links].tolist()) - {-1}:
+            self._let_compete(other)
+        self._leave_lanes(self._lanes.leave(links.tolist(), self.now_s))
+
+    @property
+    def gathers(self) -> bool:
+        """Tell whether what begins in this instant should be gathered before anyone asks on."""
+        return bool(self._joining or self._leaving)
 
     def next_s(self) -> float:
         """Return when something happens next, seconds; infinite where nothing does."""
         self._arrange()
+        next_s = self._lanes.next_s()
         while self._ends and not _is_end(self._plays.get(self._ends[0][1]), self._ends[0][0]):
             heappop(self._ends)
-        first_s = self._ends[0][0] if self._ends else math.inf
-        return min(first_s, self.table.next_s(self.now_s))
+        if self._ends:
+            next_s = min(next_s, self._ends[0][0])
+        return next_s if self.table.rows is None else min(next_s, self.table.next_s(self.now_s))
 
     def advance(self, to_s: float) -> list[int]:
         """Let time pass; return the traffic that has arrived in the meantime, in order."""
@@ -115,8 +137,10 @@ class Flows:
                 end_s, ticket = heappop(self._ends)
                 if _is_end(self._plays.get(ticket), end_s):
                     self._end(ticket, finished)
-            if self.table.rows is not None:
+            if self.table.next_s(next_s) <= next_s:
                 self._happen(finished)
+            while self._lanes.next_s() <= next_s:
+                self._happen_in_lanes(finished)
         if to_s < math.inf:
             self._forward(to_s)
         return finished
@@ -148,6 +172,23 @@ class Flows:
         for ticket in self.table.completed(arrived):
             self._go_on(ticket, finished)
 
+    def _happen_in_lanes(self, finished: list[int]) -> None:
+        """Let happen what is next among messages that share links evenly."""
+        ended, leaving = self._lanes.happen(self.now_s)
+        self._ended += len(ended)
+        finished += [flow.ticket for flow in ended]
+        self._leave_lanes(leaving)
+
+    def _leave_lanes(self, leaving: Sequence[Flow]) -> None:
+        """Have flows compete that shared links evenly until now."""
+        for flow in leaving:
+            self._users[flow.links] += 1
+            play = Play(flow.traffic, flow.known, flow.begun_s, competes=True)
+            self._plays[flow.ticket] = play
+            message = flow.known.messages[0].begun(flow.ticket, flow.begun_s)
+            message.phase[:], message.left[:] = FLOWING, flow.left
+            self._joining.append(message)
+
     def _go_on(self, ticket: int, finished: list[int]) -> None:
         """Go on with traffic of which a round has ended; all of it where devices go one by one."""
         play = self._plays[ticket]
@@ -172,7 +213,8 @@ class Flows:
         """Tell whether traffic has its links for itself; looked up when some has ended since."""
         if not self.coalesce or not play.traffic.together or play.tried == self._ended:
             return False
-        if (self._users[play.known.links] > 1).any():
+        links = play.known.links
+        if (self._users[links] > 1).any() or self._lanes.busy[links].any():
             play.tried = self._ended
             return False
         return True

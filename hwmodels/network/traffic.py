@@ -61,6 +61,7 @@ class Known:
     links : that it uses, each once
     carried_bytes : over each of these links, by all of it
     even : whether its time alone follows from that of its steps
+    single : whether it is one message, over a link at least
     """
 
     messages: tuple[Messages, ...]
@@ -68,6 +69,7 @@ class Known:
     links: IntArray
     carried_bytes: FloatArray
     even: bool
+    single: bool
 
 
 def look_up(traffic: Traffic, topology: Topology, sharing: str) -> Known:
@@ -93,7 +95,9 @@ def look_up(traffic: Traffic, topology: Topology, sharing: str) -> Known:
     if not even:
         even = int(np.bincount(many[0].routes[many[0].routes >= 0]).max()) == 1
     where = np.flatnonzero(used)
-    return Known(many, [None] * len(many), where, carried[where], even)
+    messages = sum(len(step.src) * step.repeat for step in traffic.steps)
+    single = messages == 1 and len(where) > 0
+    return Known(many, [None] * len(many), where, carried[where], even, single)
 
 
 def _messages(traffic: Traffic, step: Step, topology: Topology, sharing: str) -> Messages:
