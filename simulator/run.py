@@ -142,8 +142,9 @@ class Run:
         """Return every figure by its dotted name; None where unknown."""
         found: dict[str, float | None] = {name: getattr(self, name) for name in self._names}
         found |= {f"energy.{n}_j": joules for n, joules in self.energy.components.items()}
-        parts = {n: size for n, size in self.peak_memory.items() if n != "total"}
-        found |= {f"memory.{n}_bytes": size for n, size in parts.items()}
+        if self.workload.pattern is None:
+            parts = {n: size for n, size in self.peak_memory.items() if n != "total"}
+            found |= {f"memory.{n}_bytes": size for n, size in parts.items()}
         if self.bill is not None:
             found |= {f"job.{f.name}": getattr(self.bill, f.name) for f in fields(self.bill)}
         return found

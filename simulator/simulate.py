@@ -79,7 +79,8 @@ def run_of(
     step_s = _step_time_s(outcome, steps)
     if not step_s > 0:
         raise InputError(f"workload '{workload.name}' takes no time on '{machine.name}' under plan "
-                         f"{type(plan).__name__}: there is nothing to predict")  # fmt: skip
+                         f"{type(plan).__name__}: there is nothing to predict"
+                         + "; take plan communicate" * (workload.pattern is not None))  # fmt: skip
     baseline, baseline_s = _baseline(workload, machine, placement)
     energy_j = outcome.energy.total_j
     step_energy_j = None if energy_j is None else energy_j / steps

@@ -196,7 +196,7 @@ class Job:
         once. One that trains has also `forward`, `backward` (with a mark
         for each gradient bucket), `update`, `gradient` (forward and backward), `apply` (another
         name of update), `local_step` (another name of step) and the buffers `params` and `grad`.
-        One that only communicates has the buffers `message` and `received`, and no works.
+        One that only communicates has the buffers `message` and `received`.
         """
         graph = workload.graph
         step = Work("step", graph)
@@ -205,7 +205,8 @@ class Job:
             buffers = {
                 name: Buffer(name, workload.pattern.nbytes) for name in ("message", "received")
             }
-            return cls(workload=workload, works={}, buffers=buffers, steps=steps, seed=seed)
+            return cls(workload=workload, works={"step": step}, buffers=buffers,
+                       steps=steps, seed=seed)  # fmt: skip
         if not workload.training:
             return cls(workload=workload, works={"step": step, **given}, steps=steps, seed=seed)
         buckets, marks = _buckets(workload, bucket_bytes)

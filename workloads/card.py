@@ -18,6 +18,7 @@ from simulator.ops import KINDS
 from simulator.units import format_quantity
 from simulator.workload import Workload
 from workloads.model import Model, Value
+from workloads.patterns import PatternModel
 from workloads.registry import find_model
 
 AMOUNTS: tuple[str, ...] = ("flops", "bytes_moved", "weight_count", "activation_bytes")
@@ -127,6 +128,8 @@ def complexity_card(workload: str | Model, **parameters: Value) -> ComplexityCar
     1.0
     """
     model = find_model(workload) if isinstance(workload, str) else workload
+    if isinstance(model, PatternModel):
+        raise InputError(f"{model.name} computes nothing: it has no card")
     step = model(**parameters)
     return ComplexityCard(
         name=step.name,

@@ -10,6 +10,7 @@ from simulator.workload import Workload
 from workloads.model import Model, Value
 from workloads.models import classic, huggingface, images, text
 from workloads.models.mlp import mlp
+from workloads.patterns import PATTERNS, PatternModel
 
 MODELS: Mapping[str, Model] = {
     one.name: one
@@ -18,12 +19,15 @@ MODELS: Mapping[str, Model] = {
     if isinstance(one, Model)
 } | {mlp.name: mlp}
 """All models by name."""
-FUNCTIONS: Mapping[str, Model] = {re.sub(r"[-.]", "_", name): one for name, one in MODELS.items()}
-"""All models by the name that Python code calls them by: "gpt-1.3b" is `gpt_1_3b`."""
+_ALL: Mapping[str, Model | PatternModel] = {**MODELS, **PATTERNS}
+FUNCTIONS: Mapping[str, Model | PatternModel] = {
+    re.sub(r"[-.]", "_", name): one for name, one in _ALL.items()
+}
+"""All by the name that Python code calls them by: "gpt-1.3b" is `gpt_1_3b`."""
 
 
-def find_model(name: str) -> Model:
-    """Return the model of this name, in either spelling.
+def find_model(name: str) -> Model | PatternModel:
+    """Return the model, or the pattern of communication, of this name, in either spelling.
 
     Raises
     ------
@@ -34,9 +38,9 @@ def find_model(name: str) -> Model:
     >>> find_model("bert_base").name
     'bert-base'
     """
-    found = MODELS.get(name) or FUNCTIONS.get(name)
+    found = _ALL.get(name) or FUNCTIONS.get(name)
     if found is None:
-        raise UnknownNameError("workload", name, MODELS)
+        raise UnknownNameError("workload", name, _ALL)
     return found
 
 
@@ -59,10 +63,10 @@ def find_workload(name: str, **parameters: Value) -> Workload:
     return find_model(name)(**parameters)
 
 
-def list_workloads() -> list[Model]:
-    """Return all models: each has a name, a description and parameters with their defaults.
+def list_workloads() -> list[Model | PatternModel]:
+    """Return all models and patterns: each has a name, a description and parameters with defaults.
 
     >>> "mlp" in [model.name for model in list_workloads()]
     True
     """
-    return [MODELS[name] for name in sorted(MODELS)]
+    return [_ALL[name] for name in sorted(_ALL)]

@@ -17,6 +17,7 @@ from simulator.memory import peak_memory
 from simulator.ops import DTYPES
 from simulator.workload import Job
 from workloads.model import Model, model
+from workloads.patterns import PATTERNS
 from workloads.registry import FUNCTIONS, MODELS, find_model, find_workload, list_workloads
 
 PUBLISHED_WEIGHTS = {
@@ -242,8 +243,9 @@ def test_unknown_names_tell_the_nearest():
 def test_models_are_found_by_either_spelling_and_listed_with_defaults():
     assert find_model("bert_base") is find_model("bert-base") is FUNCTIONS["bert_base"]
     listed = list_workloads()
-    assert [one.name for one in listed] == sorted(MODELS)
-    assert all(one.description and int(one.parameters["batch"]) >= 1 for one in listed)
+    assert [one.name for one in listed] == sorted([*MODELS, *PATTERNS])
+    assert all(one.description for one in listed)
+    assert all(int(one.parameters["batch"]) >= 1 for one in MODELS.values())
     assert len({one.description for one in listed}) == len(listed)
 
 
@@ -256,7 +258,7 @@ def test_parameters_are_kept_with_their_defaults():
 
 
 def test_a_preset_changes_defaults_only():
-    small_gpt = find_model("gpt").preset("tiny", "A tiny one", layers=1, width=8, heads=2)
+    small_gpt = MODELS["gpt"].preset("tiny", "A tiny one", layers=1, width=8, heads=2)
     assert isinstance(small_gpt, Model)
     assert small_gpt().name == "tiny"
     assert small_gpt(layers=2).weight_count > small_gpt().weight_count

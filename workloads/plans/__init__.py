@@ -11,15 +11,22 @@ from typing import Any
 
 from simulator.errors import UnknownNameError
 from simulator.protocols import Plan
+from workloads.plans.communicate import Communicate
+from workloads.plans.data_parallel import DataParallel
 from workloads.plans.one_device import Prefetch, Single, Threads
 from workloads.plans.parameter_server import ParameterServer
 
-__all__ = ["PLANS", "ParameterServer", "Prefetch", "Single", "Threads", "find_plan"]
+__all__ = [
+    "PLANS", "Communicate", "DataParallel", "ParameterServer", "Prefetch", "Single", "Threads",
+    "find_plan",
+]  # fmt: skip
 
 PLANS: Mapping[str, type[Plan]] = {
     "single": Single,
     "threads": Threads,
     "prefetch": Prefetch,
+    "communicate": Communicate,
+    "data-parallel": DataParallel,
     "parameter-server": ParameterServer,
 }
 """Plans by name."""
