@@ -81,7 +81,8 @@ class OpenFabric:
     def _begin(self, traffic: Traffic) -> simpy.Event:
         event = self._clock.event()
         self.sent_bytes += traffic.sent_bytes
-        self._arrive(self._clock.now)
+        if self._clock.now > self._flows.now_s:
+            self._arrive(self._clock.now)
         self._waiting[self._flows.begin(traffic)] = event
         # Where it costs to ask, do so once all that begins in this instant has begun.
         next_s = self._clock.now if self._flows.gathers else self._flows.next_s()

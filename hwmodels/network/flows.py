@@ -25,7 +25,6 @@ from hwmodels.network.lanes import Flow, Lanes, flow_of
 from hwmodels.network.table import FLOWING, Messages, Table
 from hwmodels.network.topology import Topology
 from hwmodels.network.traffic import Known, Traffic, look_up, one_round
-from simulator.ops import IntArray
 
 
 @dataclass(slots=True)
@@ -93,7 +92,8 @@ class Flows:
             known = self._known[traffic] = look_up(traffic, self.topology, self.sharing)
         links = known.links
         self.carried_bytes[links] += known.carried_bytes
-        rivals = bool(self._users[links].any())
+        users = self._users
+        rivals = any(users[link] for link in links) if known.single else bool(users[links].any())
         if self._in_lanes and known.single and not rivals:
             self._lanes.begin(flow_of(ticket, traffic, known, self.now_s))
             return ticket
@@ -103,15 +103,11 @@ class Flows:
         if not traffic.steps or (self.coalesce and known.even and not rivals):
             self._leave_alone(ticket, play)
             return ticket
-        self._meet(links)
-        self._compete(ticket, play)
-        return ticket
-
-    def _meet(self, links: IntArray) -> None:
-        """Have what is alone on some links, or shares them evenly, compete."""
         for other in set(self._holder[links].tolist()) - {-1}:
             self._let_compete(other)
-        self._leave_lanes(self._lanes.leave(links.tolist(), self.now_s))
+        _leave_lanes(self, self._lanes.leave(links.tolist(), self.now_s))
+        self._compete(ticket, play)
+        return ticket
 
     @property
     def gathers(self) -> bool:
@@ -177,17 +173,7 @@ class Flows:
         ended, leaving = self._lanes.happen(self.now_s)
         self._ended += len(ended)
         finished += [flow.ticket for flow in ended]
-        self._leave_lanes(leaving)
-
-    def _leave_lanes(self, leaving: Sequence[Flow]) -> None:
-        """Have flows compete that shared links evenly until now."""
-        for flow in leaving:
-            self._users[flow.links] += 1
-            play = Play(flow.traffic, flow.known, flow.begun_s, competes=True)
-            self._plays[flow.ticket] = play
-            message = flow.known.messages[0].begun(flow.ticket, flow.begun_s)
-            message.phase[:], message.left[:] = FLOWING, flow.left
-            self._joining.append(message)
+        _leave_lanes(self, leaving)
 
     def _go_on(self, ticket: int, finished: list[int]) -> None:
         """Go on with traffic of which a round has ended; all of it where devices go one by one."""
@@ -200,7 +186,7 @@ class Flows:
         if play.step == len(play.traffic.steps):
             self._leaving.append(ticket)
             self._end(ticket, finished)
-        elif self._is_alone(play):
+        elif _is_alone(self, play):
             self._leaving.append(ticket)
             self._leave_alone(ticket, play)
         elif again:
@@ -208,16 +194,6 @@ class Flows:
         else:
             self._leaving.append(ticket)
             self._compete(ticket, play)
-
-    def _is_alone(self, play: Play) -> bool:
-        """Tell whether traffic has its links for itself; looked up when some has ended since."""
-        if not self.coalesce or not play.traffic.together or play.tried == self._ended:
-            return False
-        links = play.known.links
-        if (self._users[links] > 1).any() or self._lanes.busy[links].any():
-            play.tried = self._ended
-            return False
-        return True
 
     def _compete(self, ticket: int, play: Play) -> None:
         """Have the table take the messages of a step that begins now."""
@@ -256,6 +232,28 @@ class Flows:
         messages.owner = np.full(len(messages.owner), ticket)
         messages.free_s = messages.free_s + play.begun_s
         self._joining.append(messages)
+
+
+def _leave_lanes(flows: Flows, leaving: Sequence[Flow]) -> None:
+    """Have flows compete that shared links evenly until now."""
+    for flow in leaving:
+        flows._users[flow.links] += 1
+        play = Play(flow.traffic, flow.known, flow.begun_s, competes=True)
+        flows._plays[flow.ticket] = play
+        message = flow.known.messages[0].begun(flow.ticket, flow.begun_s)
+        message.phase[:], message.left[:] = FLOWING, flow.left
+        flows._joining.append(message)
+
+
+def _is_alone(flows: Flows, play: Play) -> bool:
+    """Tell whether traffic has its links for itself; looked up when some has ended since."""
+    if not flows.coalesce or not play.traffic.together or play.tried == flows._ended:
+        return False
+    links = play.known.links
+    if (flows._users[links] > 1).any() or flows._lanes.busy[links].any():
+        play.tried = flows._ended
+        return False
+    return True
 
 
 def _is_end(play: Play | None, end_s: float) -> bool:

@@ -151,7 +151,7 @@ class Lanes:
 
     def begin(self, flow: Flow) -> None:
         """Take a message that waits for its latency."""
-        self.busy[flow.links] += 1
+        self._count(flow, 1)
         self._await(flow)
 
     def next_s(self) -> float:
@@ -177,7 +177,7 @@ class Lanes:
         what.flowing, what.due_s = True, math.inf
         if not any(self._others[link] for link in what.links) and self._flow(what, now_s):
             return [], []
-        self.busy[what.links] -= 1
+        self._count(what, -1)
         return [], [what, *self.leave(what.links, now_s)]
 
     def leave(self, links: Iterable[int], now_s: float) -> list[Flow]:
@@ -256,9 +256,13 @@ class Lanes:
 
     def _remove(self, flow: Flow) -> None:
         flow.due_s = math.inf
-        self.busy[flow.links] -= 1
+        self._count(flow, -1)
         for link in flow.links:
             users = self._on[link]
             users.remove(flow)
             if not users:
                 del self._on[link]
+
+    def _count(self, flow: Flow, more: int) -> None:
+        for link in flow.links:
+            self.busy[link] += more
