@@ -66,7 +66,7 @@ class Model:
     parameters: Mapping[str, Value]
     description: str
 
-    def __call__(self, **parameters: Value) -> Workload:
+    def __call__(self, /, **parameters: Value) -> Workload:
         """Return the workload of one step with these parameters.
 
         Raises

@@ -44,7 +44,7 @@ def find_model(name: str) -> Model | PatternModel:
     return found
 
 
-def find_workload(name: str, **parameters: Value) -> Workload:
+def find_workload(name: str, /, **parameters: Value) -> Workload:
     """Return one step of the workload of this name.
 
     Parameters

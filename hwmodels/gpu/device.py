@@ -19,11 +19,11 @@ import numpy as np
 from hwmodels.device_file import FindSpec
 from hwmodels.gpu.chip import Chip, chip_of, dies_of
 from hwmodels.gpu.engines import paces_of, profile_of, with_copies
-from hwmodels.gpu.families import Timed, costs_of
+from hwmodels.gpu.families import Error, Timed, costs_of
 from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import Fits
 from hwmodels.gpu.power import power_of
-from hwmodels.gpu.run_error import run_spreads
+from hwmodels.gpu.run_error import drawn_error, run_spreads
 from hwmodels.gpu.sustained import sustained_sources
 from hwmodels.open_device import OpenDevice, Phases
 from hwmodels.profile import Profile, Used
@@ -152,7 +152,7 @@ class Gpu:
         return replace(self, chip=self.chip.scaled(resource, factor))
 
     def drawn(self, seed: int) -> Gpu:
-        """Return the accelerator with an error drawn for each family, as its interval tells."""
+        """Return the accelerator with an error drawn for each family, as is left of it in runs."""
         return replace(self, seed=seed)
 
     def times_s(self, graph: Graph, threads: int = 1) -> FloatArray:
@@ -240,11 +240,26 @@ def judge(gpu: Gpu, graph: Graph) -> None:
     run = np.repeat(np.arange(len(steps)), [part.stop - part.start for part in steps])
     time_s = np.array([op_s[part].sum() for part in steps])
     timed = gpu._timed[graph]
-    foreign = {(family, fit.device) for (family, dtype), fit in gpu.fits.used.items()
-               if gpu.fits.foreign((family, dtype))}  # fmt: skip
-    spreads = run_spreads(timed, run, time_s, gpu.spec, foreign)
+    spreads = run_spreads(timed, run, time_s, gpu.spec, _foreign(gpu))
     for one, spread in zip(graph.parts or (graph,), spreads.tolist(), strict=True):
         gpu._ratios[one] = math.exp(NINETY_PERCENT * spread)
+
+
+def _foreign(gpu: Gpu) -> set[tuple[str, str]]:
+    """Return families, and devices of other makers, from which they are taken over so far."""
+    return {(family, fit.device) for (family, dtype), fit in gpu.fits.used.items()
+            if gpu.fits.foreign((family, dtype))}  # fmt: skip
+
+
+def _drawn_error(gpu: Gpu, seed: int) -> Error:
+    """Return what draws the error of a family in a run, as it is judged."""
+
+    def error(family: str, fit: FamilyFit) -> float:
+        foreign = (family, fit.device) in _foreign(gpu)
+        share = 1.0 if foreign else gpu.spec.known("model.run_share")
+        return drawn_error(family, fit, seed, share)
+
+    return error
 
 
 def parts_of(gpu: Gpu, graph: Graph) -> Parts:
@@ -260,7 +275,8 @@ def parts_of(gpu: Gpu, graph: Graph) -> Parts:
     if found is None:
         start_s = gpu.spec.known("model.start_s")
         timed = gpu._timed[graph] = []
-        cost = costs_of(graph, gpu.chip, gpu.fits, gpu.seed, start_s, timed)
+        error = None if gpu.seed is None else _drawn_error(gpu, gpu.seed)
+        cost = costs_of(graph, gpu.chip, gpu.fits, error, start_s, timed)
         cost = with_copies(cost, graph, gpu.chip)
         launched = np.full(len(graph), gpu.spec.known("model.launch_s") / gpu.quicker)
         slower = cost.times(_slowdown(gpu.spec, cost.matrix_share))

@@ -8,8 +8,7 @@ the numbers that a fit begins with.
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
@@ -24,7 +23,7 @@ from hwmodels.gpu.gemm import GEMM
 from hwmodels.gpu.kernels import KERNELS, Kernel
 from hwmodels.gpu.products import BMM, LINEAR, VECTOR_GEMM
 from hwmodels.gpu.streaming import NORMALIZATION, SOFTMAX, STREAMING
-from hwmodels.spec import NINETY_PERCENT, FamilyFit
+from hwmodels.spec import FamilyFit
 from simulator.ops import DTYPE_BYTES, DTYPES, KINDS, FloatArray, Graph, IntArray
 
 FAMILIES: Mapping[str, Family] = MappingProxyType({
@@ -36,6 +35,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType({
 """Families by name."""
 
 Fits: TypeAlias = Mapping[tuple[str, str], FamilyFit]
+Error: TypeAlias = Callable[[str, FamilyFit], float]
+"""From a family's name and fit to measured over predicted time of its kernels."""
 HALF = 0.5
 """Share of weights that are left where sparse units apply (2 of 4)."""
 
@@ -83,17 +84,17 @@ def costs_of(
     graph: Graph,
     chip: Chip,
     fits: Fits,
-    seed: int | None = None,
+    error: Error | None = None,
     start_s: float = math.inf,
     timed: list[Timed] | None = None,
 ) -> Parts:
     """Return what each op of a graph (n,) spends time on when it runs alone, seconds.
 
-    Costs one pass for each family and dtype that occur. With a seed each family's times are drawn
-    from its interval; equal seeds draw equal errors of what was measured on one device.
+    Costs one pass for each family and dtype that occur.
 
     Parameters
     ----------
+    error : gives measured over predicted time of a family; None: all are taken as predicted
     start_s : the device's own part of a kernel's overhead at most, seconds; where timings were
         waited for, the rest was the host's launch, which passes while other kernels run
     timed : to which the kernels are added that the costs are made of; None: to nothing
@@ -105,12 +106,12 @@ def costs_of(
     graph = _as_computed(graph, chip)
     totals = [np.zeros(len(graph)) for _ in Parts._fields]
     timed, every = [] if timed is None else timed, np.arange(len(graph))
-    rates = _Rates(chip, fits, start_s, timed, every)
+    rates = _Rates(chip, fits, error, start_s, timed, every)
     sparse = graph.density <= HALF
     alike = np.stack([graph.kind, graph.dtype, sparse], axis=1)
     for kind, dtype, half in np.unique(alike, axis=0).tolist():
         at = np.flatnonzero((graph.kind == kind) & (graph.dtype == dtype) & (sparse == half))
-        for total, one in zip(totals, _costs(graph, at, rates._replace(at=at), seed), strict=True):
+        for total, one in zip(totals, _costs(graph, at, rates._replace(at=at)), strict=True):
             total[at] = one
     return Parts(*totals)
 
@@ -127,17 +128,18 @@ class _Rates(NamedTuple):
 
     chip: Chip
     fits: Fits
+    error: Error | None
     start_s: float
     timed: list[Timed]
     at: IntArray
 
 
-def _costs(graph: Graph, at: IntArray, rates: _Rates, seed: int | None) -> Parts:
+def _costs(graph: Graph, at: IntArray, rates: _Rates) -> Parts:
     """Return the parts of ops of one kind and dtype, all or none of which sparse units speed up."""
     kind, dtype = KINDS[graph.kind[at[0]]], DTYPES[graph.dtype[at[0]]]
     if kind == "sparse_gemm" and graph.density[at[0]] <= HALF:
         rates = rates._replace(chip=rates.chip.with_sparse(dtype))
-    done = [_kernel(one, dtype, rates, seed) for one in KERNELS[kind](graph, at)]
+    done = [_kernel(one, dtype, rates) for one in KERNELS[kind](graph, at)]
     if len(done) == 1:
         return done[0]
     overhead, busy, matrix = (np.zeros(len(at)) for _ in range(3))
@@ -148,10 +150,12 @@ def _costs(graph: Graph, at: IntArray, rates: _Rates, seed: int | None) -> Parts
     return Parts(overhead, busy, np.zeros(len(at)), matrix)
 
 
-def _kernel(kernel: Kernel, dtype: str, rates: _Rates, seed: int | None) -> Parts:
+def _kernel(kernel: Kernel, dtype: str, rates: _Rates) -> Parts:
     family = FAMILIES[kernel.family]
     fit = fit_for(family, dtype, rates.fits)
-    times = kernel.times if seed is None else kernel.times * _error(family.name, fit, seed)
+    times = kernel.times
+    if rates.error is not None:
+        times = times * rates.error(family.name, fit)
     parts = family.parts(rates.chip, dtype, fit, kernel.sizes)
     started = np.minimum(parts.overhead_s, rates.start_s)
     on_matrix = (parts.compute_s >= parts.memory_s) & (dtype in rates.chip.matrix_dtypes)
@@ -159,11 +163,3 @@ def _kernel(kernel: Kernel, dtype: str, rates: _Rates, seed: int | None) -> Part
     done = parts._replace(overhead_s=started, matrix_s=matrix).times(times)
     rates.timed.append(Timed(family.name, dtype, fit, rates.at, done.time_s))
     return done
-
-
-def _error(family: str, fit: FamilyFit, seed: int) -> float:
-    """Return measured over predicted time, drawn from the interval of a family (log-normal)."""
-    low, high = np.log(fit.error_ratio or (1.0, 1.0))
-    rng = np.random.default_rng([seed, zlib.crc32(f"{family} {fit.device}".encode())])
-    drawn = (low + high) / 2 + (high - low) / (2 * NINETY_PERCENT) * rng.standard_normal()
-    return float(np.exp(drawn))

@@ -8,12 +8,13 @@ another maker; and whole models differ by more than their kernels (`model.run_sp
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Container, Iterable
 
 import numpy as np
 
 from hwmodels.gpu.families import Timed
-from hwmodels.spec import FamilyFit, Spec
+from hwmodels.spec import NINETY_PERCENT, FamilyFit, Spec
 from simulator.ops import FloatArray, IntArray
 
 
@@ -46,6 +47,24 @@ def run_spreads(
     shares = np.sqrt(squares) / np.where(total_s > 0, total_s, 1.0)
     spreads: FloatArray = np.hypot(spec.known("model.run_spread"), shares)
     return spreads
+
+
+def drawn_error(family: str, fit: FamilyFit, seed: int, share: float) -> float:
+    """Return measured over predicted time of a family's kernels in a run, drawn (log-normal).
+
+    Equal seeds draw equal errors of what was measured on one device.
+
+    Parameters
+    ----------
+    family : its name
+    fit : with the interval of one kernel
+    seed : of the draw
+    share : of that error that is left in a run
+    """
+    low, high = np.log(fit.error_ratio or (1.0, 1.0))
+    rng = np.random.default_rng([seed, zlib.crc32(f"{family} {fit.device}".encode())])
+    spread = share * (high - low) / (2 * NINETY_PERCENT)
+    return float(np.exp(share * (low + high) / 2 + spread * rng.standard_normal()))
 
 
 def _spread(fit: FamilyFit, spec: Spec) -> float:

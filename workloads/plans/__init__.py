@@ -32,7 +32,7 @@ PLANS: Mapping[str, type[Plan]] = {
 """Plans by name."""
 
 
-def find_plan(name: str, **parameters: Any) -> Plan:
+def find_plan(name: str, /, **parameters: Any) -> Plan:
     """Return the plan of this name.
 
     Raises

@@ -178,5 +178,5 @@ def test_under_a_lower_power_limit_steps_take_longer_and_draw_less():
 
 
 def test_a_limit_below_what_a_device_draws_without_work_is_refused():
-    with pytest.raises(InputError, match="expected a power limit above"):
+    with pytest.raises(InputError, match="expected a power limit from"):
         with_fields(gpu("nvidia-v100-pcie-16gb"), {"power.limit_w": 20}).times_s(STEP, 1)

@@ -9,7 +9,7 @@ from hwmodels.device_writer import write_device
 from hwmodels.devices import find_spec, with_fields
 from hwmodels.gpu.device import Gpu, judge
 from hwmodels.gpu.families import FAMILIES, Timed
-from hwmodels.gpu.run_error import run_spreads
+from hwmodels.gpu.run_error import drawn_error, run_spreads
 from hwmodels.relatives import completed
 from hwmodels.spec import NINETY_PERCENT, Calibration, FamilyFit
 from simulator.ops import Graph, Op
@@ -139,3 +139,28 @@ def test_graphs_that_are_joined_are_judged_each_as_if_alone():
     device = gpu("amd-mi300x")
     judge(device, Graph.joined(graphs))
     assert [device.error_ratio(graph) for graph in graphs] == [pytest.approx(one) for one in alone]
+
+
+def test_equal_seeds_draw_equal_errors_and_without_a_seed_there_are_none():
+    graph, device = Graph.of([product()]), gpu("nvidia-h100-sxm-80gb")
+    plain, first, again, other = (
+        one.times_s(graph)[0] for one in (device, *(device.drawn(seed) for seed in (1, 1, 2)))
+    )
+    assert first == again
+    assert len({plain, first, other}) == 3
+
+
+@pytest.mark.parametrize(("name", "share"), [("nvidia-h100-sxm-80gb", LEFT), ("amd-mi300x", 1.0)])
+def test_draws_are_as_wide_as_what_is_left_of_a_familys_error_in_runs(name, share):
+    graph, device = Graph.of([product()]), gpu(name)
+    (time_s,) = device.times_s(graph)
+    fit = device.fits["gemm", "bfloat16"]
+    drawn = [device.drawn(seed).times_s(graph)[0] / time_s for seed in range(5)]
+    told = [drawn_error("gemm", fit, seed, share) for seed in range(5)]
+    assert drawn == pytest.approx(told, rel=5e-2)  # launches are not drawn
+
+
+def test_many_draws_have_the_spread_of_the_interval():
+    drawn = np.log([drawn_error("gemm", FIT, seed, 0.5) for seed in range(2000)])
+    assert drawn.std() == pytest.approx(0.5 * SIGMA, rel=0.1)
+    assert abs(drawn.mean()) < 0.01
