@@ -71,6 +71,11 @@ class Processes:
                "compute, so that more devices than there are cores can be studied"),
     ] = None  # fmt: skip
 
+    trace: Annotated[
+        Path | None,
+        Option(metavar="TRACE.json", help="of a plan: write what happened for ui.perfetto.dev"),
+    ] = None
+
     def refuse(self, names: tuple[str, ...], why: str) -> None:
         """Raise where one of these options is given."""
         for field in fields(self):
@@ -106,7 +111,9 @@ def measure_cluster(asked: Processes, settings: list[str], output: Output) -> No
     from validation.measure_cluster import measure_points
     from validation.ranks import first_rank
 
-    asked.refuse(("steps", "sleep_as"), "belongs to a workload's plan, not to the cluster itself")
+    asked.refuse(
+        ("steps", "sleep_as", "trace"), "belongs to a workload's plan, not to the cluster itself"
+    )
     parameters = _plan_parameters(settings, asked)
     own = None if asked.plan is None else _own(asked, parameters)
     usual = () if own is not None else USUAL_KINDS
@@ -159,12 +166,16 @@ def measure_plan(
     """Measure a plan between processes and print what came out."""
     from scalemodel.asking import torch_needed
     from scalemodel.own_code import running
+    from simulator.files import check_can_write
+    from simulator.trace import write_chrome_trace
     from simulator.workload import Job
     from validation.measure_plan import measure_plan as measured
     from validation.predict import named_device
     from validation.ranks import first_rank
 
     asked.refuse(("kinds", "sizes", "repeats"), "belongs to `measure cluster`")
+    if asked.trace is not None:
+        check_can_write(asked.trace)
     if asked.plan is None:
         raise InputError("--plan: which plan do the processes run? One by name (scalemodel list "
                          "plans) or a file of your own")  # fmt: skip
@@ -178,6 +189,9 @@ def measure_plan(
         outcome = measured(job, plan, asked.rank_count(), made=made, tell=say,
                            rate_bit_per_s=asked.rate_bit_per_s(), virtual=virtual)  # fmt: skip
     if first_rank():
+        if asked.trace is not None and outcome.timeline is not None:
+            write_chrome_trace(asked.trace, outcome.timeline)
+            say(f"{asked.trace}: {len(outcome.timeline)} spans; ui.perfetto.dev opens it")
         record = _record(outcome, step, job.steps)
         table = Table(["metric", "value"], [[name, show_metric(name, value)]
                       for name, value in record.items()],

@@ -72,6 +72,9 @@ def measure_plan(
     RankFailedError : a process failed; names the first
     InputError : far more ranks than this machine has cores
     """
+    if made is None and type(plan).__module__ == "__main__":
+        raise InputError(f"plan: {type(plan).__name__} is defined in the program that runs; other "
+                         "processes can import it from a module of its own")  # fmt: skip
     placement = tried(job, plan, devices, virtual)
     task = Task(call="validation.torch_plan:play",
                 given=Playing(made or plan, job, list(placement.threads), virtual))  # fmt: skip

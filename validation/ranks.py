@@ -216,8 +216,9 @@ def _host(prefix: Sequence[str]) -> Iterator[Connection]:
     """Start a host, and end it whatever happens."""
     ours, theirs = Pipe()
     command = [*prefix, sys.executable, "-m", "validation.rank_host", str(theirs.fileno())]
+    # What this process can import, the others can: the modules of its user's plans.
     package_root = str(Path(__file__).resolve().parents[1])
-    paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    paths = dict.fromkeys([package_root, *(path or str(Path.cwd()) for path in sys.path)])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
     with tempfile.TemporaryFile() as nothing:
         # A session of its own: Ctrl-C goes to the launcher, which ends the host.

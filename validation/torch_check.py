@@ -24,8 +24,7 @@ def leave(peers: Peers, tell: Tell, asked: Playing) -> Left:
             numbers = torch.from_numpy(contents_of(buffer, rank))
             values.tensors[buffer.name] = numbers.to(peers.device)
 
-    rank = WallRank(peers, values)
     plan: Plan = asked.plan.make() if isinstance(asked.plan, Made) else asked.plan
-    record = rank.play(Watched(plan, see).program(rank.rank, asked.job))
-    rank.close()
+    with WallRank(peers, values) as rank:
+        record = rank.play(Watched(plan, see).program(rank.rank, asked.job))
     return Left({name: one.cpu().numpy() for name, one in values.tensors.items()}, record)

@@ -37,12 +37,11 @@ def measure(peers: Peers, tell: Tell, asked: Timing) -> list[Calls]:
     plan = asked.own.make() if isinstance(asked.own, Made) else asked.own
     found: list[Calls] = []
     for point in asked.points:
-        rank = WallRank(peers, TorchValues(sleeping(lambda _: []), peers.device))
         if peers.rank == 0:
             tell(f"measuring {point.kind} of {point.nbytes:,.0f} B on {peers.size} ranks")
         body = _body(point, communication_job(point.nbytes), plan)
-        found.append(_sampled(rank, body, asked.sampling))
-        rank.close()
+        with WallRank(peers, TorchValues(sleeping(lambda _: []), peers.device)) as rank:
+            found.append(_sampled(rank, body, asked.sampling))
     return found
 
 

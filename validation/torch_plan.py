@@ -21,11 +21,9 @@ def play(peers: Peers, tell: Tell, asked: Playing) -> RankRecord:
     """Run one rank's program of a plan and return what it noted."""
     torch.set_num_threads(asked.threads[peers.rank])
     settle_allocator()
-    rank = WallRank(peers, values_of(peers, asked))
     plan: Plan = asked.plan.make() if isinstance(asked.plan, Made) else asked.plan
-    record = rank.play(plan.program(rank.rank, asked.job))
-    rank.close()
-    return record
+    with WallRank(peers, values_of(peers, asked)) as rank:
+        return rank.play(plan.program(rank.rank, asked.job))
 
 
 def values_of(peers: Peers, asked: Playing) -> TorchValues:

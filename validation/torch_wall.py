@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from math import inf
-from typing import Any
+from typing import Any, Self
 
 from simulator.actions import Collective, Compute, Rank, Recv, Send, Sleep, Start, Wait
 from simulator.errors import ProgramError
@@ -22,7 +22,7 @@ from validation.wall_waiting import Pending, is_receive
 
 
 class WallRank:
-    """Be a rank of a measured run.
+    """Be a rank of a measured run, within a `with` block.
 
     Parameters
     ----------
@@ -70,13 +70,19 @@ class WallRank:
         self._end()
         return record
 
-    def close(self) -> None:
-        """Leave the others when all have ended their last program.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Leave the others: when all have ended their last program, at once where one failed.
 
         Raises
         ------
         UnreceivedMessageError : a message came that no receive took or gave up
         """
+        if kind is not None:
+            self._starter.messages.close(abandon=True)
+            return
         self.peers.settle()
         self._starter.messages.close()
         self.record.dropped = self._starter.mailbox.close()

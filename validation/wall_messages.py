@@ -88,7 +88,8 @@ class Messages:
         self._lock = threading.Lock()
         self._selector = selectors.DefaultSelector()
         self._bell, self._ear = socket.socketpair()
-        self._incoming, self._closing = 0, False
+        self._incoming = 0
+        self._closing = self._abandoned = False
         listening.setblocking(False)
         self._selector.register(listening, selectors.EVENT_READ, self._accept)
         self._selector.register(self._ear, selectors.EVENT_READ, self._hear)
@@ -125,12 +126,17 @@ class Messages:
         """Take back the memory of contents that were copied out of a parcel."""
         self._spare.give(contents)
 
-    def close(self) -> None:
-        """Take what is still on its way, and end; all processes have ended their programs."""
-        self._closing = True
+    def close(self, abandon: bool = False) -> None:
+        """End: take what is still on its way, as all processes have ended their programs.
+
+        With `abandon` leave it, as this one or another has failed.
+        """
+        self._closing, self._abandoned = True, abandon
         self._bell.send(b"!")
         self._thread.join()
-        for one in (self._bell, self._ear, self._listening, self._selector):
+        connections: list[Any] = [key.fileobj for key in self._selector.get_map().values()]
+        connections += [way.socket for way in self._ways_out.values()]
+        for one in (*connections, self._bell, self._selector):
             one.close()
 
     # --- sending -----------------------------------------------------------------------------
@@ -174,6 +180,8 @@ class Messages:
 
     def _at_end(self) -> bool:
         """Say whether all is sent and all has come; say the end to the others once all is sent."""
+        if self._abandoned:
+            return True
         with self._lock:
             sent = all(way.end() for way in self._ways_out.values())
         # Who sent here had connected before its program ended.

@@ -68,16 +68,19 @@ def test_collectives_are_measured_beside_ones_own(fine, ring):
     assert document["machine"]["software"]["torch"]
 
 
-def test_a_plan_of_ones_own_is_measured(fine, ring):
+def test_a_plan_of_ones_own_is_measured(fine, ring, tmp_path):
     result = fine("measure", "mlp", "--set", "workload.batch=2", "--set", "workload.width=8",
                   "--set", "workload.training=true", "--plan", ring, "--ranks", "2",
-                  "--steps", "3", "--sleep-as", "raspberry-pi-4", "-o", "json")  # fmt: skip
+                  "--steps", "3", "--sleep-as", "raspberry-pi-4", "-o", "json",
+                  "--trace", tmp_path / "trace.json")  # fmt: skip
     document = json.loads(result.stdout)
     assert document["processes"] == 2
     assert document["step_time_s"] > 0
     assert document["measured"] == "measured on 2 processes (loopback)"
     assert [rank["sent_messages"] for rank in document["ranks"]] == [6, 6]
     assert f"running the code of {ring}" in result.stderr
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert {event["cat"] for event in events if event["ph"] == "X"} >= {"send", "recv"}
 
 
 def test_a_collective_is_judged_on_real_processes_too(fine, ring):
@@ -93,6 +96,23 @@ def test_without_torch_only_the_simulator_judges_and_that_is_said(run, ring, mon
     assert result.exit_code == 0
     assert "needs torch" in result.stderr
     assert "gloo" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        (RING + RING.replace("def ring", "def gnir"), [], "got ring, gnir"),
+        (RING, ["--set", "plan.period=2"], "a collective takes no plan.period"),
+        (RING.replace("yield rank.recv(incoming, source=left)", "pass"), [], "never received"),
+        (RING.replace("rank.size - 1", "rank.idd - 1"), [], "'Rank' object has no attribute"),
+    ],
+)
+def test_a_collective_that_cannot_be_is_refused_with_its_file(run, ring, text, words, message):
+    ring.write_text(text, encoding="utf-8")
+    result = run("check-plan", ring, "--ranks", "2", *words)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert f"error: {ring}" in result.stderr
 
 
 CLUSTER = ("measure", "cluster")

@@ -13,7 +13,7 @@ if not hasattr(os, "fork"):
 import torch
 
 from simulator.check_plan import training_step
-from simulator.errors import DeadlockError, RankFailedError, UnknownNameError
+from simulator.errors import DeadlockError, InputError, RankFailedError, UnknownNameError
 from simulator.ideal import IdealDevice
 from simulator.timeline import LOCAL_KINDS
 from simulator.workload import Job
@@ -103,6 +103,16 @@ def test_what_a_program_asks_and_the_twin_lacks_is_named():
     workload = find_workload("mlp", batch=4, width=8, training=True)
     with pytest.raises(UnknownNameError, match="work"):
         measure_plan(Job.of(workload), RingAllReduce(), 2)
+
+
+class Local(wall_plans.Failing):
+    """Be a plan of the program that runs."""
+
+
+def test_a_plan_that_other_processes_cannot_import_is_refused(monkeypatch):
+    monkeypatch.setattr(Local, "__module__", "__main__")
+    with pytest.raises(InputError, match="Local is defined in the program that runs"):
+        measure_plan(communication_job(8.0), Local(), 2)
 
 
 def test_a_program_that_fails_on_one_rank_is_named():

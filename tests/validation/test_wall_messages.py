@@ -109,6 +109,15 @@ def test_a_send_that_is_waited_for_is_done_when_its_message_has_come(ranks):
     assert ranks[1].mailbox.arrived.keys() == {(0, 1, 0)}
 
 
+def test_who_gives_up_waits_for_nothing_that_is_on_its_way():
+    sockets = [listen("127.0.0.1") for _ in range(2)]
+    addresses = [one.getsockname() for one in sockets]
+    first, second = (Rank(rank, one, addresses) for rank, one in enumerate(sockets))
+    first.messages.send(Buffer("grad", 5e7), numbers(50_000_000), 1, None)
+    first.messages.close(abandon=True)
+    second.messages.close(abandon=True)
+
+
 def test_a_buffer_with_an_endless_name_cannot_be_sent(ranks):
     with pytest.raises(ProgramError, match=f"{LONGEST_NAME} bytes"):
         ranks[0].messages.send(Buffer("x" * (LONGEST_NAME + 1), 4.0), numbers(4), 1, None)
