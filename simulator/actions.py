@@ -149,7 +149,10 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """Ask for the seconds since the run began; takes no time."""
+    """Ask for the seconds since the run began; takes no time: `time_s = yield NOW`."""
+
+
+NOW = Now()
 
 
 @quick
@@ -358,15 +361,6 @@ class Rank:
             raise InputError(f"rank {self.id} sleeps {seconds} s; it must be finite, 0 or more")
         return Sleep(seconds)
 
-    def now(self) -> Now:
-        """Return the action of asking for the seconds since the run began."""
-        return _NOW
-
-    def count(self, name: str, amount: float = 1.0) -> Count:
-        """Return the action of adding to one of the run's counts, such as "samples"."""
-        key = (name, amount)
-        return self._made.get(key) or self._made.keep(key, Count(name, amount))
-
     def start(self, action: Compute | Collective | Send | Recv | Sleep) -> Start:
         """Return the action of beginning another one without waiting for it."""
         key = (id(action),)
@@ -383,9 +377,6 @@ class Rank:
         if mark is not None and len(handles) != 1:
             raise InputError(f"a mark belongs to one handle; got {len(handles)} handles")
         return Wait(handles, mark, first, timeout_s)
-
-
-_NOW = Now()
 
 
 def _slowed(work: Work, slowdown: float, rank: int) -> Compute:

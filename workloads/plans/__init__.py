@@ -13,12 +13,15 @@ from simulator.errors import UnknownNameError
 from simulator.protocols import Plan
 from workloads.plans.communicate import Communicate
 from workloads.plans.data_parallel import DataParallel
+from workloads.plans.federated import Federated
+from workloads.plans.gossip import Gossip
+from workloads.plans.local_sgd import Hogwild, LocalSGD
 from workloads.plans.one_device import Prefetch, Single, Threads
 from workloads.plans.parameter_server import ParameterServer
 
 __all__ = [
-    "PLANS", "Communicate", "DataParallel", "ParameterServer", "Prefetch", "Single", "Threads",
-    "find_plan",
+    "PLANS", "Communicate", "DataParallel", "Federated", "Gossip", "Hogwild", "LocalSGD",
+    "ParameterServer", "Prefetch", "Single", "Threads", "find_plan",
 ]  # fmt: skip
 
 PLANS: Mapping[str, type[Plan]] = {
@@ -28,6 +31,10 @@ PLANS: Mapping[str, type[Plan]] = {
     "communicate": Communicate,
     "data-parallel": DataParallel,
     "parameter-server": ParameterServer,
+    "local-sgd": LocalSGD,
+    "gossip": Gossip,
+    "hogwild": Hogwild,
+    "federated": Federated,
 }
 """Plans by name."""
 

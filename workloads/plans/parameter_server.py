@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from math import inf
 
-from simulator.actions import Rank
+from simulator.actions import Count, Rank
 from simulator.ops import IntArray
 from simulator.protocols import Machine, Placement, Program
 from simulator.workload import Buffer, Job, Work
@@ -187,8 +187,8 @@ def _serve_in_step(rank: Rank, job: Job, index: int, plan: ParameterServer) -> P
 
 
 def _count_step(rank: Rank, job: Job, gradients: int) -> Program:
-    yield rank.count("samples", gradients * job.workload.samples)
-    yield rank.count("steps")
+    yield Count("samples", gradients * job.workload.samples)
+    yield Count("steps")
 
 
 # --- whoever comes ---------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def _lead(rank: Rank, job: Job, kept: _Shard, clocks: _Clocks) -> Program:
             read[other] = applied
             yield rank.send(STOP if ended else kept.params, to=other)
             running -= ended
-    yield rank.count("mean staleness", stale / updates)
+    yield Count("mean staleness", stale / updates)
 
 
 def _lead_with_backup(rank: Rank, job: Job, kept: _Shard, workers: int, backup: int) -> Program:
@@ -318,4 +318,4 @@ def _lead_with_backup(rank: Rank, job: Job, kept: _Shard, workers: int, backup: 
             read[other] = step
             yield rank.send(STOP if ended else kept.params, to=other)
             running -= ended
-    yield rank.count("late gradients", late)
+    yield Count("late gradients", late)

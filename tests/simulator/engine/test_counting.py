@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulator.actions import Rank
+from simulator.actions import NOW, Count, Rank
 from simulator.check_plan import training_step
 from simulator.energy import Energy
 from simulator.engine.execute import execute
@@ -46,9 +46,9 @@ def test_now_is_the_time_since_the_run_began():
     seen = []
 
     def program(rank, job):
-        seen.append((yield rank.now()))
+        seen.append((yield NOW))
         yield rank.sleep(1.5)
-        seen.append((yield rank.now()))
+        seen.append((yield NOW))
 
     run(program)
     assert seen == [0.0, 1.5]
@@ -63,9 +63,9 @@ class Told(Spread):
     def program(self, rank, job):
         for _ in range(job.steps):
             yield rank.sleep(1.0)
-            yield rank.count("samples", job.workload.samples / 2)
-            yield rank.count("steps")
-        self.seen.append((yield rank.now()))
+            yield Count("samples", job.workload.samples / 2)
+            yield Count("steps")
+        self.seen.append((yield NOW))
         yield rank.sleep(10.0)
 
 
@@ -85,7 +85,7 @@ def test_a_run_that_learned_from_nothing_has_no_energy_per_sample():
     class Nothing(Told):
         def program(self, rank, job):
             yield rank.compute(job.step)
-            yield rank.count("samples", 0)
+            yield Count("samples", 0)
 
     run = simulate(training_step(), ideal_machine(1), Nothing())
     assert run.throughput == 0
@@ -105,7 +105,7 @@ def test_a_job_that_begins_later_counts_from_its_beginning():
 
 def test_counts_add_up_over_ranks_and_over_ranks_that_are_not_simulated():
     def program(rank, job):
-        yield rank.count("late", 2)
+        yield Count("late", 2)
 
     assert run(program, 4).counts == {"late": 8}
     assert run(program, 4, np.arange(4)[None, :]).counts == {"late": 8}
@@ -115,7 +115,7 @@ def test_what_else_is_counted_stands_in_the_notes():
     class Late(Told):
         def program(self, rank, job):
             yield from super().program(rank, job)
-            yield rank.count("late updates", 7)
+            yield Count("late updates", 7)
 
     assert "late updates: 7" in simulate(training_step(), ideal_machine(1), Late()).notes
 
@@ -137,9 +137,9 @@ def test_marks_of_a_slowed_work_are_late_too():
     def program(rank, job):
         started = yield rank.start(rank.compute(job.a, 3.0))
         yield rank.wait(started, mark="half")
-        seen.append((yield rank.now()))
+        seen.append((yield NOW))
         yield rank.wait(started)
-        seen.append((yield rank.now()))
+        seen.append((yield NOW))
 
     slow = work("a", 1.0, 1.0, marks=(("half", 0),))
     run(program, works=[slow])
