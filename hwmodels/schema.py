@@ -236,14 +236,16 @@ _TENSOR_DTYPES = (
     "float64", "float32", "tfloat32", "bfloat16", "float16", "float8", "float4", "int8", "int4",
 )  # fmt: skip
 _GPU_FIELDS = (
-    Field(key="sms", doc="streaming multiprocessors, compute units or cores of the whole device",
-          low=1, high=10_000, required=True, whole=True),
+    Field(key="sms", low=1, high=10_000, required=True, whole=True,
+          doc="streaming multiprocessors, compute units or cores of the whole device; more of "
+              "them share the same peaks, which are fields of their own"),
     Field(key="dies", low=1, high=16, whole=True,
           doc="parts that programs see as a device each; all other numbers are those of the whole"),
     Field(key="compute_capability", doc="NVIDIA's number of the instruction set", text=True),
     Field(key="year", doc="when it came out", low=2000, high=2100, whole=True),
     Field(key="clock.base_hz", doc="clock that is always held", low=1e6, high=1e10),
-    Field(key="clock.boost_hz", doc="highest clock", low=1e6, high=1e10, required=True),
+    Field(key="clock.boost_hz", low=1e6, high=1e10, required=True,
+          doc="highest clock; peaks do not follow it"),
     Field(key="clock.peak_hz", low=1e6, high=1e10,
           doc="clock at which the peaks hold; the boost clock where the file says nothing"),
     *(
