@@ -304,6 +304,8 @@ _GPU_FIELDS = (
           doc="share of the memory that is kept free: fragments, workspaces of libraries"),
     Field(key="model.borrowed_spread", low=0, high=5,
           doc="spread of a kernel's time where it was measured on another architecture only"),
+    Field(key="model.borrowed_prefill_spread", low=0, high=5,
+          doc="the same of attention of many queries, whose libraries differ by architecture"),
     Field(key="model.sibling_spread", low=0, high=5,
           doc="the same where it was measured on another device of this architecture"),
     Field(key="model.foreign_spread", low=0, high=5,

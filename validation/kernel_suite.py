@@ -19,7 +19,7 @@ from hwmodels.devices import find_spec
 from hwmodels.gpu.chip import chip_of
 from hwmodels.gpu.families import FAMILIES, fit_for
 from hwmodels.gpu.family import Family, Sizes
-from hwmodels.gpu.fits import COMMON, Fits, SetKey, distance
+from hwmodels.gpu.fits import COMMON, Fits, SetKey, distance, in_common
 from hwmodels.relatives import completed
 from hwmodels.spec import FamilyFit, Spec
 from simulator.errors import InputError, UnknownNameError
@@ -228,7 +228,8 @@ def lent(
     if near is None or _alike(key.device, near.device) or common not in fitted:
         return near
     others = [one for one in sets if one.key.device != key.device and one.key[1:] == key[1:]]
-    return common_fits(others, "", FEWEST).get(common, near)
+    found = common_fits(others, "", FEWEST).get(common)
+    return near if found is None else in_common(found, near)
 
 
 def _alike(device: str, other: str) -> bool:

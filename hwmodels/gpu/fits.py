@@ -5,7 +5,8 @@ when a kernel needs them. What a device was not measured in is taken over from i
 that was: of the same architecture, then the same maker, then the same kind of memory (stacked as in
 data centres, or not), then the nearer year, then like peaks. Where none is of its architecture, and
 several were fitted together, the numbers that these have in common (`COMMON`) stand for the nearest
-one's: they are wrong by less, and never by as much.
+one's: they are wrong by less, and never by as much. Of what a form leaves over on the nearest
+device, half is taken over too (`in_common`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ def fits_file(key: SetKey, folder: Path) -> Path:
 
 FOREIGN = "model.foreign_spread"
 """Field with the spread of what is taken over from a device of another maker."""
+PREFILL = "model.borrowed_prefill_spread"
+"""The same of attention of many queries, from another architecture of the same maker."""
+KEPT = 0.5
+"""Share of a correction that another architecture takes over: part of it is the device's own."""
 PACKAGED = Path(__file__).parent.parent / "catalog" / "calibrated" / "gpu"
 
 
@@ -112,13 +117,14 @@ class Fits(Mapping[tuple[str, str], FamilyFit]):
         nearest = [one for one in stored if one.device == origin.name] or stored
         found = min(nearest, key=lambda one: (
             distance(origin, self._spec(one.device)), one.dtype != key[1]))  # fmt: skip
+        fit = read_family_fit(fits_file(found, self.folder))
         if found.device == origin.name:
-            return read_family_fit(fits_file(found, self.folder)), ""
+            return fit, ""
         near = self._spec(found.device)
         common = fits_file(found._replace(device=COMMON), self.folder)
         if near.architecture != origin.architecture and common.exists():
-            return replace(read_family_fit(common), device=near.name), spread_key(origin, near)
-        return read_family_fit(fits_file(found, self.folder)), spread_key(origin, near)
+            fit = replace(in_common(read_family_fit(common), fit), device=near.name)
+        return fit, spread_key(origin, near, key[0])
 
     def _spec(self, name: str) -> Spec:
         if name not in self._specs:
@@ -147,17 +153,27 @@ def _packaged(folder: Path) -> Mapping[tuple[str, str], tuple[str, ...]]:
     return {key: tuple(devices) for key, devices in found.items()}
 
 
-def spread_key(spec: Spec, other: Spec) -> str:
-    """Return the field with the spread of what an accelerator takes over from another one.
+def in_common(common: FamilyFit, nearest: FamilyFit) -> FamilyFit:
+    """Return what a device of another architecture takes over: numbers that several have in common.
+
+    A correction they have none in common: it takes over a share (`KEPT`) of the nearest one's.
+    """
+    correction = tuple(KEPT * one for one in nearest.correction)
+    return replace(common, correction=correction)
+
+
+def spread_key(spec: Spec, other: Spec, family: str) -> str:
+    """Return the field with the spread of what an accelerator takes over of a family from another.
 
     >>> from hwmodels.devices import find_spec
-    >>> spread_key(find_spec("amd-mi210"), find_spec("nvidia-a100-sxm-80gb"))
+    >>> spread_key(find_spec("amd-mi210"), find_spec("nvidia-a100-sxm-80gb"), "gemm")
     'model.foreign_spread'
     """
     if _maker(spec) != _maker(other):
         return FOREIGN
-    alike = spec.architecture == other.architecture
-    return "model.sibling_spread" if alike else "model.borrowed_spread"
+    if spec.architecture == other.architecture:
+        return "model.sibling_spread"
+    return PREFILL if family.startswith("prefill") else "model.borrowed_spread"
 
 
 def measured_families(device: str, folder: Path = PACKAGED) -> list[tuple[str, str]]:

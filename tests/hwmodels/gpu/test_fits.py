@@ -7,7 +7,7 @@ import pytest
 from hwmodels.device_writer import write_device, write_family_fit
 from hwmodels.devices import find_spec
 from hwmodels.gpu.families import FAMILIES, fit_for
-from hwmodels.gpu.fits import COMMON, Fits, SetKey, distance, fits_file
+from hwmodels.gpu.fits import COMMON, Fits, SetKey, distance, fits_file, spread_key
 from hwmodels.relatives import completed
 from hwmodels.spec import Calibration, FamilyFit
 from simulator.errors import FileError
@@ -61,6 +61,15 @@ def test_what_is_taken_over_has_a_wider_interval_across_architectures(folder):
         ratios[name] = math.log(high / low)
     assert list(ratios.values()) == sorted(ratios.values())
     assert len(set(ratios.values())) == 3
+
+
+def test_attention_of_many_queries_differs_more_by_architecture_than_other_kernels():
+    a100, h100, h200 = (spec(f"nvidia-{name}") for name in (
+        "a100-sxm-80gb", "h100-sxm-80gb", "h200-sxm-141gb"))  # fmt: skip
+    prefill, decode = (a100.known(spread_key(a100, h100, name))
+                       for name in ("prefill_triton", "decode_triton"))  # fmt: skip
+    assert prefill > decode
+    assert spread_key(h200, h100, "prefill_triton") == spread_key(h200, h100, "decode_triton")
 
 
 def test_a_dtype_without_a_fit_takes_the_one_of_its_width_else_only_the_numbers(folder):
@@ -122,13 +131,14 @@ def test_the_calibration_of_a_users_device_goes_first(tmp_path, monkeypatch):
 def test_what_devices_have_in_common_stands_for_a_relative_of_another_architecture(folder):
     common = SetKey(COMMON, "gemm", "bfloat16")
     write_family_fit(fits_file(common, folder), fit("both", 5e3))
-    for name, cycles in (
-        ("nvidia-h100-sxm-80gb", 2e3),
-        ("nvidia-h200-sxm-141gb", 2e3),  # of the same architecture
-        ("nvidia-b200-sxm", 5e3),
+    for name, cycles, correction in (
+        ("nvidia-h100-sxm-80gb", 2e3, (0.5, -0.25)),
+        ("nvidia-h200-sxm-141gb", 2e3, (0.5, -0.25)),  # of the same architecture
+        ("nvidia-b200-sxm", 5e3, (0.25, -0.125)),
     ):
         found = Fits(spec(name), find_spec, folder)["gemm", "bfloat16"]
         assert found.numbers["floor_cycles"] == cycles
+        assert found.correction == correction
         assert found.device == "nvidia-h100-sxm-80gb"
         assert (found.error_ratio != (0.9, 1.1)) == (name != "nvidia-h100-sxm-80gb")
 
