@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import simpy
@@ -19,7 +19,7 @@ from hwmodels.profile import Profile, Used
 from simulator.energy import Energy
 from simulator.errors import InputError
 from simulator.ops import Graph
-from simulator.protocols import Clock, Running
+from simulator.protocols import Clock, Footprint, Running
 from simulator.workload import Work
 
 Phases: TypeAlias = tuple[tuple[Profile, int], ...]
@@ -43,6 +43,14 @@ class Profiled(Protocol):
         time_s : that passed, seconds
         used : what works used of the device
         """
+
+
+@runtime_checkable
+class Communicating(Protocol):
+    """Be a device that does collectives by kernels of its own."""
+
+    def communication(self, footprint: Footprint) -> Profile:
+        """Return a second of a kernel that takes so much of the device, for `hold`."""
 
 
 _REMEMBERED = 100_000
@@ -190,6 +198,15 @@ class OpenDevice:
 
         return release
 
+    def occupy(self, footprint: Footprint) -> Callable[[], None]:
+        """Take what a collective takes until the returned function is called.
+
+        Where devices do not do collectives themselves, that is nothing.
+        """
+        if not isinstance(self.device, Communicating):
+            return _nothing
+        return self.hold(self.device.communication(footprint))
+
     def _phase(self, work: Work, op: int) -> int:
         if not 0 <= op < len(work.graph):
             raise InputError(f"work '{work.name}' has a mark at op {op}; it has ops 0 to "
@@ -274,3 +291,7 @@ class OpenDevice:
         if load.finish(phase) or load.skip_empty():
             self._loads.remove(load)
         self._plan()
+
+
+def _nothing() -> None:
+    """Do nothing."""

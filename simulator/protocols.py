@@ -157,6 +157,37 @@ class Counting(Protocol):
         """Return what all ranks have put on it, bytes."""
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Be what a collective takes of each device that takes part, while it runs.
+
+    Parameters
+    ----------
+    units : multiprocessors
+    bytes_per_s : that it reads from and writes to the device's memory, B/s
+    """
+
+    units: float
+    bytes_per_s: float
+
+
+@runtime_checkable
+class UsesDevices(Protocol):
+    """Be a fabric whose collectives are done by the devices, beside what these compute."""
+
+    def footprint(self, kind: str, nbytes: float, group: Group) -> Footprint | None:
+        """Return what a collective takes of each device; None: nothing."""
+
+
+@runtime_checkable
+class Occupiable(Protocol):
+    """Be an open device that computes more slowly while a part of it is taken."""
+
+    def occupy(self, footprint: Footprint) -> Callable[[], None]:
+        """Take a part of the device until the returned function is called."""
+
+
 @runtime_checkable
 class Network(Protocol):
     """Describe what connects devices."""

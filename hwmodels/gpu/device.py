@@ -18,7 +18,7 @@ import numpy as np
 
 from hwmodels.device_file import FindSpec
 from hwmodels.gpu.chip import Chip, chip_of, dies_of
-from hwmodels.gpu.engines import paces_of, profile_of, with_copies
+from hwmodels.gpu.engines import communication, paces_of, profile_of, with_copies
 from hwmodels.gpu.families import Error, Timed, costs_of
 from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import Fits
@@ -31,7 +31,7 @@ from hwmodels.spec import NINETY_PERCENT, FamilyFit, Spec
 from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray, Graph
-from simulator.protocols import Clock, Device
+from simulator.protocols import Clock, Device, Footprint
 from simulator.source import Source
 
 RESOURCES = ("arithmetic", "memory.bandwidth", "overhead", "link.pcie")
@@ -189,6 +189,13 @@ class Gpu:
     def paces(self, phases: Phases) -> tuple[float, ...]:
         """Return how fast each of the phases that run at the same time goes, over alone."""
         return paces_of(phases, self.chip)
+
+    def communication(self, footprint: Footprint) -> Profile:
+        """Return a second of a kernel of communication that takes so much of the device."""
+        chip = self.chip
+        sms = min(footprint.units / chip.sms, 1.0)
+        bandwidth = min(footprint.bytes_per_s / chip.bandwidth_bytes_per_s, 1.0)
+        return communication(chip, sms, bandwidth)
 
     def power_w(self, threads: int = 1) -> float | None:
         """Return the power while the device does all it can, watts; None where unknown."""

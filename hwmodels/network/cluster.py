@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
 from simulator.intervals import widest
 from simulator.ops import FloatArray, IntArray
-from simulator.protocols import Clock, Placement
+from simulator.protocols import Clock, Footprint, Placement
 from simulator.source import Source
 
 BANDWIDTH = "network.bandwidth"
@@ -70,6 +70,16 @@ class Library(Protocol):
         ------
         InputError : the library has no such collective
         """
+
+
+@runtime_checkable
+class DeviceLibrary(Protocol):
+    """Be software whose collectives are kernels of the devices."""
+
+    def footprint(
+        self, kind: str, nbytes: float, devices: IntArray, topology: Topology
+    ) -> Footprint | None:
+        """Return what a collective takes of each device; arguments as of `Library.collective`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,7 +161,7 @@ class Cluster:
     def open(self, clock: Clock, placement: Placement) -> OpenFabric:
         """Return the network in use on a clock, between the devices of a placement."""
         return OpenFabric(clock, self._flows(), placement.devices, self._message,
-                          self._collective, self._energy)  # fmt: skip
+                          self._collective, self._footprint, self._energy)  # fmt: skip
 
     def link_classes(self, devices: IntArray) -> IntArray:
         """Return a number for each copy (copies,), given its devices [role, copy].
@@ -177,6 +187,11 @@ class Cluster:
             raise InputError(f"{kind}: device {where.max()} of a network of "
                              f"{self.topology.devices} devices")  # fmt: skip
         return self.library.collective(kind, nbytes, where, self.topology)
+
+    def _footprint(self, kind: str, nbytes: float, devices: Sequence[int]) -> Footprint | None:
+        if not isinstance(self.library, DeviceLibrary):
+            return None
+        return self.library.footprint(kind, nbytes, np.asarray(devices), self.topology)
 
     def _energy(self, time_s: float, flows: Flows) -> Energy:
         per_byte = self.joules_per_byte

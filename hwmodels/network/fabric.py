@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -13,7 +14,7 @@ from hwmodels.network.schedules import Step
 from hwmodels.network.traffic import Traffic
 from simulator.actions import Group
 from simulator.energy import Energy
-from simulator.protocols import Clock
+from simulator.protocols import Clock, Footprint
 
 MOST_KNOWN = 65_536
 """Kinds of traffic that are remembered: a program sends the same ones again and again."""
@@ -29,6 +30,7 @@ class OpenFabric:
     devices : the device of each rank
     message : from a step of one message to its traffic
     collective : from kind, size and the devices of a group to its traffic
+    footprint : from the same to what it takes of each device
     energy : from the time that passed and the traffic to the energy by component
 
     `sent_bytes` is what all ranks have sent.
@@ -41,10 +43,14 @@ class OpenFabric:
         devices: Sequence[int],
         message: Callable[[Step], Traffic],
         collective: Callable[[str, float, Sequence[int]], Traffic],
+        footprint: Callable[[str, float, Sequence[int]], Footprint | None],
         energy: Callable[[float, Flows], Energy],
     ) -> None:
         self._clock, self._flows, self._devices = clock, flows, devices
         self._message, self._collective, self._energy = message, collective, energy
+        self._footprint = functools.lru_cache(MOST_KNOWN)(
+            lambda kind, nbytes, group: footprint(kind, nbytes, self._devices_of(group))
+        )
         self._known: dict[object, Traffic] = {}
         self._waiting: dict[int, simpy.Event] = {}
         self._alarm_s = math.inf
@@ -64,13 +70,19 @@ class OpenFabric:
         key = (kind, nbytes, group)
         found = self._known.get(key)
         if found is None:
-            devices = [self._devices[rank] for rank in group.ranks]
-            found = self._keep(key, self._collective(kind, nbytes, devices))
+            found = self._keep(key, self._collective(kind, nbytes, self._devices_of(group)))
         return self._begin(found)
+
+    def footprint(self, kind: str, nbytes: float, group: Group) -> Footprint | None:
+        """Return what a collective takes of each device; None: nothing."""
+        return self._footprint(kind, nbytes, group)
 
     def energy(self, time_s: float) -> Energy:
         """Return what the network has used from 0 to `time_s`, by component."""
         return self._energy(time_s, self._flows)
+
+    def _devices_of(self, group: Group) -> list[int]:
+        return [self._devices[rank] for rank in group.ranks]
 
     def _keep(self, key: object, traffic: Traffic) -> Traffic:
         if len(self._known) >= MOST_KNOWN:

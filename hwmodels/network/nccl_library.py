@@ -13,12 +13,13 @@ import numpy as np
 
 from hwmodels.network.nccl_fits import Nccl, Spread, spreads
 from hwmodels.network.nccl_nodes import Fabric, outside_bytes
-from hwmodels.network.nccl_plan import WAYS, Calls, Nodes, way, wires_of
+from hwmodels.network.nccl_plan import IN_SWITCH, WAYS, Calls, Nodes, tuning, way, wires_of
 from hwmodels.network.schedules import Step
 from hwmodels.network.topology import Topology
 from hwmodels.network.traffic import Traffic
 from simulator.errors import InputError
 from simulator.ops import IntArray
+from simulator.protocols import Footprint
 from simulator.source import Source
 
 BARRIER_BYTES = 4.0
@@ -71,8 +72,9 @@ class NcclLibrary:
         own = {key: spec.known(key) * factor
                for key in ("link.scaleup_bytes_per_s", "link.pcie_bytes_per_s")
                if key in spec.values}  # fmt: skip
+        faster = spec.replaced(values={**spec.values, **own})
         nic = self.nic_bytes_per_s
-        return replace(self, nccl=replace(self.nccl, spec=spec.with_fields(own)),
+        return replace(self, nccl=replace(self.nccl, spec=faster),
                        nic_bytes_per_s=None if nic is None else nic * factor)  # fmt: skip
 
     def told(self, kind: str, nbytes: float, devices: IntArray, topology: Topology) -> str:
@@ -88,6 +90,27 @@ class NcclLibrary:
         if spread is not None:
             nodes = Nodes(np.array([float(spread.nodes)]), np.array([spread.nic_bytes_per_s]))
         return WAYS[int(way(calls, nodes)[0])]
+
+    def footprint(
+        self, kind: str, nbytes: float, devices: IntArray, topology: Topology
+    ) -> Footprint | None:
+        """Return what a collective takes of each device: a multiprocessor for each channel.
+
+        What a device sends it reads from its memory, and what it receives it writes there.
+        """
+        step = self.collective(kind, nbytes, devices, topology)
+        if not step.steps:
+            return None
+        channels = tuning()["channels"]
+        wires = wires_of(self.nccl.spec)
+        if not wires.own_links:
+            units = channels["pcie"]
+        else:
+            switch = self.told(kind, nbytes, devices, topology) == WAYS[IN_SWITCH]
+            units = channels["in_switch" if switch else "nvlink"][wires.generation]
+        rates = np.broadcast_to(step.limit_bytes_per_s, len(step.steps[0].src))
+        moved = 2.0 * float(rates[np.isfinite(rates)].sum()) / len(devices)
+        return Footprint(units, moved)
 
     def message(self, step: Step, topology: Topology) -> Traffic:
         """Return the traffic of a step of one message between devices."""

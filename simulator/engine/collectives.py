@@ -15,7 +15,7 @@ from simulator.engine.cosimulation import Exchange
 from simulator.engine.races import check, claim
 from simulator.engine.scene import Scene
 from simulator.errors import CollectiveMismatchError, ProgramError
-from simulator.protocols import Delay
+from simulator.protocols import Delay, Footprint, Occupiable
 from simulator.timeline import SPAN_CODES
 
 ROOTED = ("broadcast", "reduce")
@@ -62,12 +62,13 @@ class Rendezvous:
     caller : that rank
     """
 
-    __slots__ = ("action", "callbacks", "caller", "communicator", "number", "present")
+    __slots__ = ("action", "callbacks", "caller", "communicator", "number", "present", "releases")
     _ok = True
 
     def __init__(self, comm: Communicator, number: int, first: Collective, caller: int) -> None:
         self.communicator, self.number, self.action, self.caller = comm, number, first, caller
         self.present: list[Pending] = []
+        self.releases: Sequence[Callable[[], None]] = ()
         self.callbacks: Sequence[Callable[[Rendezvous], None]] = _END
         if first.kind in ROOTED and first.root not in comm.group:
             raise ProgramError(f"rank {caller} calls {first.kind} '{first.buffer.name}' with root "
@@ -82,6 +83,8 @@ class Rendezvous:
         for pending in self.present:
             pending.moved_s = now
         delay = self._delay()
+        if scene.footprint is not None and not comm.local:
+            self._occupy(scene.footprint(action.kind, action.buffer.nbytes, comm.group))
         if scene.values is not None:
             exchange = Exchange(action, scene.values)
             when(delay, lambda _: self._end(exchange), scene.clock)
@@ -89,6 +92,14 @@ class Rendezvous:
             scene.clock.put(self, delay)
         else:
             when(delay, lambda _: self._end(), scene.clock)
+
+    def _occupy(self, footprint: Footprint | None) -> None:
+        """Take of the members' devices what the collective takes."""
+        if footprint is not None:
+            devices = [pending.actor.device for pending in self.present]
+            self.releases = [
+                device.occupy(footprint) for device in devices if isinstance(device, Occupiable)
+            ]
 
     def mismatch(self, rank: int, action: Collective) -> CollectiveMismatchError:
         """Return the error of a rank that calls something else than the first."""
@@ -108,6 +119,8 @@ class Rendezvous:
 
     def _end(self, exchange: Exchange | None = None) -> None:
         scene = self.communicator.scene
+        for release in self.releases:
+            release()
         if exchange is not None:
             exchange.end()
         if scene.rows is not None or scene.keeps_ends:

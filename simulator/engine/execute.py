@@ -260,6 +260,7 @@ class _Act:
         cast, scene, actors = self.cast, self.scene, self.actors
         time_s = (scene.clock.now if self.end_s is None else self.end_s) - cast.start_s
         timeline = None if scene.rows is None else Timeline.from_rows(scene.rows)
+        fabric = scene.fabric
         return Outcome(
             time_s=time_s,
             step_ends_s=tuple(scene.step_ends_s) or _step_ends(actors, cast, time_s),
@@ -271,7 +272,7 @@ class _Act:
             timeline=None if timeline is None else timeline.earlier(cast.start_s),
             dropped_messages=_dropped(actors),
             folding=self.folding.told,
-            sent_bytes=scene.fabric.sent_bytes if isinstance(scene.fabric, Counting) else None,
+            sent_bytes=fabric.sent_bytes if alone and isinstance(fabric, Counting) else None,
         )
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from simulator.actions import Group
 from simulator.energy import exact_sum
 from simulator.engine.stage import Stage
 from simulator.errors import InputError
-from simulator.protocols import OpenDevice, Values
+from simulator.protocols import Footprint, OpenDevice, UsesDevices, Values
 from simulator.timeline import Row
 
+Footprints: TypeAlias = Callable[[str, float, Group], Footprint | None]
 ValuesByRank: TypeAlias = Sequence[Values] | Mapping[int, Values]
 
 
@@ -53,13 +55,17 @@ class Scene:
 
     __slots__ = (
         "_collectives", "_stage", "alone", "clock", "communicators", "copies", "counts", "fabric",
-        "folded", "keeps_ends", "live", "machine", "most_actions", "rows", "start_s", "step_ends_s",
-        "values",
+        "folded", "footprint", "keeps_ends", "live", "machine", "most_actions", "rows", "start_s",
+        "step_ends_s", "values",
     )  # fmt: skip
 
     def __init__(self, stage: Stage, first: int, record: bool, values: ValuesByRank | None) -> None:
         self._stage = stage
-        self.clock, self.machine, self.fabric = stage.clock, stage.machine, stage.fabric(first)
+        self.clock, self.machine = stage.clock, stage.machine
+        self.fabric = fabric = stage.fabric(first)
+        self.footprint: Footprints | None = None
+        if fabric is not None and isinstance(fabric, UsesDevices):
+            self.footprint = fabric.footprint
         self.rows: list[Row] | None = [] if record else None
         self.values = values
         self.live = self.most_actions = 0

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simulator.actions import Group
-from simulator.energy import Energy
 from simulator.engine.clock import EngineClock
-from simulator.protocols import Delay, Fabric, Machine, OpenDevice, Placement
+from simulator.protocols import (
+    Delay,
+    Fabric,
+    Footprint,
+    Machine,
+    OpenDevice,
+    Placement,
+    UsesDevices,
+)
 
 
 class Stage:
@@ -54,21 +61,25 @@ class _Renumbered:
     """Be a network for a job whose rank 0 is another rank there."""
 
     def __init__(self, fabric: Fabric, first: int) -> None:
-        self._first, self._groups = first, dict[Group, Group]()
-        self.transfer, self._collective, self._energy = (
-            fabric.transfer, fabric.collective, fabric.energy,
-        )  # fmt: skip
+        self._fabric, self._first = fabric, first
+        self._groups: dict[Group, Group] = {}
+        self.transfer, self.energy = fabric.transfer, fabric.energy
 
     def collective(self, kind: str, nbytes: float, group: Group, copies: int) -> Delay:
         """Begin a collective among ranks of the job."""
+        return self._fabric.collective(kind, nbytes, self._there(group), copies)
+
+    def footprint(self, kind: str, nbytes: float, group: Group) -> Footprint | None:
+        """Return what a collective among ranks of the job takes of each device."""
+        if not isinstance(self._fabric, UsesDevices):
+            return None
+        return self._fabric.footprint(kind, nbytes, self._there(group))
+
+    def _there(self, group: Group) -> Group:
         there = self._groups.get(group)
         if there is None:
             there = self._groups[group] = _renumbered(group, self._first)
-        return self._collective(kind, nbytes, there, copies)
-
-    def energy(self, time_s: float) -> Energy:
-        """Return what the network has used from 0 to `time_s`, for all jobs."""
-        return self._energy(time_s)
+        return there
 
 
 def _renumbered(group: Group, first: int) -> Group:
