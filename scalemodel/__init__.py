@@ -60,7 +60,11 @@ _MODULES: dict[str, tuple[str, ...]] = {
     # hardware, workloads, plans
     "hwmodels.devices": ("find_device", "list_devices"),
     "workloads.registry": ("find_workload", "list_workloads"),
-    "workloads.plans": ("Single", "Threads", "Prefetch", "find_plan"),
+    "hwmodels.network.systems": ("cluster",),
+    "hwmodels.system_files": ("find_system", "find_link"),
+    "workloads.plans": (
+        "Single", "Threads", "Prefetch", "DataParallel", "Communicate", "find_plan",
+    ),
     "workloads.card": ("complexity_card",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -1,9 +1,10 @@
-"""Know everything that has a name: devices, shapes, workloads, plans, suites, laws."""
+"""Know everything that has a name: devices, systems, shapes, workloads, plans, suites, laws."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import UnknownNameError
@@ -29,6 +30,23 @@ def devices() -> list[Record]:
         found.append({"name": NAME, "kind": "device", "type": spec.kind, "origin": "system",
                       "about": f"{one_line(spec)}; not calibrated"})  # fmt: skip
     return found
+
+
+def systems() -> list[Record]:
+    """Return the systems of the catalog and of the user."""
+    return _parts("system")
+
+
+def links() -> list[Record]:
+    """Return the links of the catalog and of the user."""
+    return _parts("link")
+
+
+def _parts(kind: str) -> list[Record]:
+    from hwmodels.system_files import list_parts
+
+    return [{"name": one.name, "kind": kind, "origin": one.origin, "about": one.line}
+            for one in list_parts(kind)]  # fmt: skip
 
 
 def workloads() -> list[Record]:
@@ -79,6 +97,8 @@ def laws() -> list[Record]:
 
 RECORDS: Mapping[str, Callable[[], list[Record]]] = {
     "device": devices,
+    "system": systems,
+    "link": links,
     "shape": shapes,
     "workload": workloads,
     "plan": plans,
@@ -89,12 +109,14 @@ RECORDS: Mapping[str, Callable[[], list[Record]]] = {
 
 
 def kind_of(name: str) -> str:
-    """Return of which kind the thing of this name is.
+    """Return of which kind the thing of this name, or in a file of this name, is.
 
     Raises
     ------
     UnknownNameError : nothing has this name
     """
+    if name.endswith(".toml") or Path(name).is_file():
+        return _kind_of_file(Path(name))
     known: list[str] = []
     for kind, find in _FIND.items():
         try:
@@ -104,6 +126,14 @@ def kind_of(name: str) -> str:
             continue
         return kind
     raise UnknownNameError("name", name, known)
+
+
+def _kind_of_file(path: Path) -> str:
+    """Return "system" or "link" where a file says so; else it is taken for a device's."""
+    from simulator.files import read_toml
+
+    found = str(read_toml(path).get("kind"))
+    return found if found in ("system", "link") else "device"
 
 
 def spec_of(name: str) -> Spec:
@@ -146,8 +176,22 @@ def _find_law(name: str) -> object:
     return LAWS[name]
 
 
+def _find_system(name: str) -> object:
+    from hwmodels.system_files import find_system
+
+    return find_system(name)
+
+
+def _find_link(name: str) -> object:
+    from hwmodels.system_files import find_link
+
+    return find_link(name)
+
+
 _FIND: Mapping[str, Callable[[str], object]] = {
     "device": spec_of,
+    "system": _find_system,
+    "link": _find_link,
     "shape": _find_shape,
     "workload": _find_model,
     "plan": _find_plan,

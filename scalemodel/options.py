@@ -34,7 +34,10 @@ class Asked:
     ] = None
     on: Annotated[
         str | None,
-        Option(help="a device of the catalog, a device file (.toml), or this-machine"),
+        Option(help="a device or system of the catalog, a file of one (.toml), or this-machine"),
+    ] = None
+    devices: Annotated[
+        int | None, Option(help="how many devices of a system: short for --set on.devices=N")
     ] = None
     plan: Annotated[
         str | None,
@@ -64,11 +67,13 @@ class Asked:
         InputError : a flag or the file makes no sense, or two flags contradict each other
         """
         flags = Study(values=self._values(), **({} if demanded is None else demanded.parts()))
-        return flags if self.scenario is None else read_study(self.scenario).merged(flags)
+        study = flags if self.scenario is None else read_study(self.scenario).merged(flags)
+        return study if self.plan_file is not None else _with_usual_plan(study)
 
     def _values(self) -> dict[str, Value]:
         named = {"workload": self.workload, "on": self.on, "plan": self._plan_name,
-                 "plan.threads": self.threads, "steps": self.steps, "seed": self.seed}  # fmt: skip
+                 "on.devices": self.devices, "plan.threads": self.threads, "steps": self.steps,
+                 "seed": self.seed}  # fmt: skip
         values: dict[str, Value] = {n: value for n, value in named.items() if value is not None}
         return named_once([*values.items(), *map(parse_setting, self.settings)], "--set")
 
@@ -81,6 +86,16 @@ class Asked:
         """Return the file of the user's own plan, None where the plan is one of ours."""
         own = self.plan is not None and self.plan.endswith(".py")
         return Path(str(self.plan)) if own else None
+
+
+def _with_usual_plan(study: Study) -> Study:
+    """Return a study with the plan that is meant where none is named."""
+    if "plan" in study.values or "plan" in study.grid:
+        return study
+    from validation.predict import usual_plan
+
+    usual = usual_plan(study.values)
+    return study if usual is None else study.merged(Study(values={"plan": usual}))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scalemodel.output import Table
 from simulator.errors import FileError
+from simulator.intervals import used_devices
 from simulator.protocols import Calibrated
-from simulator.run import METRICS, Run, show_metric
+from simulator.run import METRICS, PATTERN_METRICS, Run, show_metric
 from simulator.scenario import Scenario
 from simulator.source import Source
 from simulator.units import dimension_of
@@ -87,7 +88,8 @@ def breakdown(run: Run) -> dict[str, float]:
     Empty where devices differ or do not say.
     """
     device, threads = run.machine.devices[run.placement.devices[0]], run.placement.threads[0]
-    if len(set(run.placement.devices)) > 1 or not isinstance(device, Calibrated):
+    alike = len(used_devices(run.machine, run.placement)) == 1
+    if not alike or not isinstance(device, Calibrated):
         return {}
     parts = device.breakdown_s(run.workload.graph, threads)
     seconds = {name: float(part.sum()) for name, part in parts.items()}
@@ -120,14 +122,15 @@ def flat_table(run: Run) -> Table:
 
 def _notes(run: Run) -> list[str]:
     calibration = calibration_of(run)
-    notes = [f"speedup over: {run.baseline}"]
+    notes = [f"speedup over: {run.baseline}"] if run.baseline else []
     spent = sorted(breakdown(run).items(), key=lambda part: -part[1])
     if spent:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in spent)
         notes.append(f"a step is spent on: {shares} (--explain: what binds, and for how long)")
     notes += [f"note: {note}" for note in run.notes]
     if run.interval is None:
-        notes.append("no interval: this device was not calibrated, so its error is not known")
+        what = "this device" if run.machine.network is None else "a device or the network"
+        notes.append(f"no interval: {what} was not calibrated, so its error is not known")
     if calibration:
         notes.append(f"calibrated on: {calibration}")
     beware = (s.note for s in run.sources if s.kind == "calibrated" and s.note)
@@ -175,7 +178,9 @@ def ratio_table(ratio: Ratio, first: Predicted, second: Predicted, plain: bool =
     """
     shown = (lambda name, value: value) if plain else show_metric
     runs = (first.run, second.run)
-    rows = [[name, *(shown(name, run.metric(name)) for run in runs)] for name in METRICS]
+    known = dict.fromkeys((*METRICS, *PATTERN_METRICS))
+    shared = [name for name in known if all(name in run.metrics for run in runs)]
+    rows = [[name, *(shown(name, run.metric(name)) for run in runs)] for name in shared]
     rows.append(["ratio", ratio.value if plain else f"{ratio.value:.4g}", 1 if plain else "1"])
     title = f"{first.scenario} against {second.scenario}: {ratio}"
     names = [first.scenario.on, second.scenario.on]

@@ -21,7 +21,7 @@ from simulator.errors import (
     UnitError,
     UnknownNameError,
 )
-from simulator.run import METRICS, Run
+from simulator.run import METRICS, PATTERN_METRICS, Run
 from simulator.scenario import Scenario, Value
 from simulator.sweep_store import ERROR, REASON, Row
 
@@ -95,6 +95,8 @@ def _row(answer: Row | ScalemodelError) -> Row:
 def run_row(run: Run) -> Row:
     """Return the figures of a run as a sweep's row: `METRICS`, and the ends of `INTERVALS`."""
     row: dict[str, float | str | None] = {name: getattr(run, name) for name in METRICS}
+    if run.workload.pattern is not None:
+        row |= {name: run.metric(name) for name in PATTERN_METRICS}
     for metric in INTERVALS:
         row |= interval_row(metric, run.bounds(metric))
     return row

@@ -8,11 +8,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from hwmodels.devices import find_device, with_fields
+from hwmodels.network.systems import machine_of as machine_of_system
+from hwmodels.system_files import find_system, is_system, system_names
 from hwmodels.this_machine import NAME as THIS_MACHINE
 from hwmodels.this_machine import this_machine
 from simulator.bill import Tariff
 from simulator.engine.execute import place
-from simulator.errors import DoesNotFitError, InputError, UnknownNameError
+from simulator.errors import DoesNotFitError, InputError, UnknownNameError, alike
 from simulator.memory import largest_batch as largest_that_fits
 from simulator.memory import memory_of_a_rank
 from simulator.protocols import Device, Machine, Plan
@@ -20,6 +22,7 @@ from simulator.run import Run
 from simulator.scenario import Scenario, Value
 from simulator.simulate import simulate
 from simulator.workload import Workload
+from workloads.patterns import PATTERNS
 from workloads.plans import find_plan
 from workloads.registry import find_workload
 
@@ -29,9 +32,14 @@ class Binding:
     """Hold what the names of a scenario stand for."""
 
     workload: Workload
-    device: Device
+    machine: Machine
     plan: Plan
     tariff: Tariff | None
+
+    @property
+    def device(self) -> Device:
+        """Return the machine's first device; all are equal."""
+        return self.machine.devices[0]
 
 
 def predict(scenario: Scenario, *, plan: Plan | None = None, record: bool = False) -> Run:
@@ -58,7 +66,7 @@ def predict(scenario: Scenario, *, plan: Plan | None = None, record: bool = Fals
     try:
         return simulate(
             bound.workload,
-            bound.device,
+            bound.machine,
             bound.plan,
             steps=scenario.steps,
             seed=scenario.seed,
@@ -90,14 +98,14 @@ def largest_batch(scenario: Scenario, *, plan: Plan | None = None) -> int:
     904
     """
     found = plan_of(scenario) if plan is None else plan
-    return _largest_batch(scenario, device_of(scenario), found)
+    return _largest_batch(scenario, machine_of(scenario), found)
 
 
-def _largest_batch(scenario: Scenario, device: Device, plan: Plan) -> int:
-    machine = Machine(device.name, (device,))
+def _largest_batch(scenario: Scenario, machine: Machine, plan: Plan) -> int:
     memory_bytes = memory_of_a_rank(machine, place(plan, machine))
     if memory_bytes is None:
-        raise InputError(f"device '{device.name}' has no memory size: nothing says what fits")
+        raise InputError(f"device '{machine.devices[0].name}' has no memory size: nothing says "
+                         "what fits")  # fmt: skip
     others = scenario.changed({BATCH: 1}).under("workload")
     try:
         return _largest(scenario.workload, tuple(sorted(others.items())), memory_bytes)
@@ -115,7 +123,7 @@ def _largest(name: str, parameters: tuple[tuple[str, Any], ...], memory_bytes: f
 
 def _what_would_fit(scenario: Scenario, bound: Binding) -> str:
     """Return the advice to whom a step does not fit."""
-    largest = _largest_batch(scenario, bound.device, bound.plan)
+    largest = _largest_batch(scenario, bound.machine, bound.plan)
     return f"largest batch that fits: {largest:,}" if largest else "not even a batch of 1 fits"
 
 
@@ -128,9 +136,9 @@ def bind(scenario: Scenario, plan: Plan | None = None) -> Binding:
     if not isinstance(scenario, Scenario):
         raise InputError(f"scenario: expected a Scenario, got {scenario!r}")
     workload = workload_of(scenario.workload, scenario.under("workload"))
-    device = device_of(scenario)
+    machine = machine_of(scenario)
     found = plan_of(scenario) if plan is None else plan
-    return Binding(workload, device, found, tariff_of(scenario, workload))
+    return Binding(workload, machine, found, tariff_of(scenario, workload))
 
 
 def workload_of(name: str, parameters: Mapping[str, Value]) -> Workload:
@@ -143,16 +151,61 @@ def _workload(name: str, parameters: tuple[tuple[str, Any], ...]) -> Workload:
     return find_workload(name, **dict(parameters))
 
 
-def device_of(scenario: Scenario) -> Device:
-    """Return the device of a scenario, with its fields changed as the scenario says."""
-    changes = scenario.under("on")
+def machine_of(scenario: Scenario) -> Machine:
+    """Return the machine of a scenario, with its fields changed as the scenario says.
+
+    Of a system `on.devices` says how many; other parameters belong to it or to its devices.
+
+    >>> scenario = Scenario(workload="mlp", on="dgx-a100-80gb", parameters={"on.devices": 16})
+    >>> len(machine_of(scenario).devices)
+    16
+    """
+    changes: dict[str, Any] = scenario.under("on")
+    if is_system(scenario.on):
+        return machine_of_system(find_system(scenario.on), changes.pop("devices", None), changes)
     device = named_device(scenario.on)
-    return with_fields(device, changes) if changes else device
+    if "devices" in changes:
+        raise InputError(f"on.devices: '{scenario.on}' is one device; systems have several "
+                         "(`scalemodel list systems`)")  # fmt: skip
+    found = with_fields(device, changes) if changes else device
+    return Machine(found.name, (found,))
 
 
 def named_device(name: str) -> Device:
     """Return the machine at hand, a device of the catalog or of the user, or that of a file."""
-    return this_machine() if name == THIS_MACHINE else find_device(name)
+    if name == THIS_MACHINE:
+        return this_machine()
+    try:
+        return find_device(name)
+    except UnknownNameError as error:
+        # A name that is wrong may be meant for a system.
+        near = alike(name, system_names())
+        known = [*error.known, *near] if near else error.known
+        raise UnknownNameError("device or system" if near else error.kind, name, known) from None
+
+
+def first_device(name: str) -> Device:
+    """Return a device by its name, or one of those of a system."""
+    return machine_of_system(find_system(name), 1).devices[0] if is_system(name) else named_device(
+        name)  # fmt: skip
+
+
+def usual_plan(values: Mapping[str, Value]) -> str | None:
+    """Return the plan that is meant where none is named; None: the one of a scenario.
+
+    Parameters
+    ----------
+    values : what is known of the scenario, by name
+
+    >>> usual_plan({"workload": "all-reduce", "on": "dgx-1"}), usual_plan({"workload": "mlp"})
+    ('communicate', None)
+    >>> usual_plan({"workload": "mlp", "on": "dgx-1"})
+    'data-parallel'
+    """
+    if values.get("workload") in PATTERNS:
+        return "communicate"
+    on = values.get("on")
+    return "data-parallel" if isinstance(on, str) and is_system(on) else None
 
 
 def plan_of(scenario: Scenario) -> Plan:

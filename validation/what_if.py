@@ -17,6 +17,7 @@ from hwmodels.cpu import Cpu, energy_by_op_j
 from hwmodels.devices import with_fields
 from hwmodels.gpu.device import Gpu, judge
 from hwmodels.profile import Used
+from hwmodels.system_files import find_system, is_system
 from simulator.bill import Tariff
 from simulator.errors import ScalemodelError
 from simulator.memory import peak_memory
@@ -28,6 +29,7 @@ from simulator.sweep_chunks import interval_row, run_row
 from simulator.sweep_store import Row
 from simulator.workload import Workload
 from validation.predict import (
+    first_device,
     named_device,
     plan_of,
     predict,
@@ -110,13 +112,16 @@ def stamp_of(devices: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for name in sorted(set(devices)):
         try:
-            spec = getattr(named_device(name), "spec", None)
+            system = find_system(name) if is_system(name) else None
+            spec = getattr(first_device(name), "spec", None)
         except ScalemodelError:
             continue
         calibration = getattr(spec, "calibration", None)
         known = [getattr(spec, "values", {})]
         if calibration is not None:
             known += [calibration.numbers, calibration.families]
+        if system is not None:
+            known += [system.spec.values, system.topology]
         digest.update(repr((name, [sorted(one.items()) for one in known])).encode())
     return digest.hexdigest()[:16]
 

@@ -22,6 +22,8 @@ class Listable(StrEnum):
 
     ALL = "all"
     DEVICES = "devices"
+    SYSTEMS = "systems"
+    LINKS = "links"
     SHAPES = "shapes"
     WORKLOADS = "workloads"
     PLANS = "plans"
@@ -38,7 +40,7 @@ def show_list(
     what: Annotated[Listable, Argument(help="of what kind")] = Listable.ALL,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List devices, shapes of networks, workloads, plans, suites and laws."""
+    """List devices, systems, links, shapes of networks, workloads, plans, suites and laws."""
     from scalemodel import names
 
     found: list[dict[str, Any]] = []

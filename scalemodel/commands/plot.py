@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from simulator.scenario import Value, named_once, parse_value
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from hwmodels.network.topology import Topology
     from simulator.fit_laws import LawFit, Points
 
 Times = Annotated[Path, Argument(metavar="TIMES.csv", help="columns p and time_s")]
@@ -54,6 +56,7 @@ def add(app: Typer) -> None:
     command(plots, "topology", topology,
             """
       scalemodel plot topology fat_tree --set k=8 --set 'wire.bandwidth_bytes_per_s=400 Gbit/s'
+      scalemodel plot topology --on dgx-h100-80gb --devices 32
       scalemodel plot topology network.toml --out network.svg
     """)  # fmt: skip
     command(
@@ -131,13 +134,17 @@ def timeline(asked: Asked, out: Out = Path("timeline.png"), title: Title = None)
 
 def topology(
     shape: Annotated[
-        str,
+        str | None,
         Argument(
             metavar="SHAPE|FILE.toml",
             help="star, ring, torus, leaf_spine, fat_tree, tapered_fat_tree, nodes, "
             "rail_optimised or edge_cloud; or a file with its shape and parameters",
         ),
-    ],
+    ] = None,
+    on: Annotated[
+        str | None, Option(help="a system of the catalog, or a file of one, instead of a shape")
+    ] = None,
+    devices: Annotated[int | None, Option(help="how many devices of the system")] = None,
     settings: Annotated[
         list[str],
         Option("--set", metavar="NAME=VALUE", help="one parameter of the shape; may be repeated"),
@@ -150,11 +157,28 @@ def topology(
     from scalemodel.plots.topology import plot_topology
 
     values = named_once(map(_setting, settings), "--set")
-    if shape.endswith(".toml"):
+    if (shape is None) == (on is None) or (devices is not None and on is None):
+        raise InputError("give either a shape, or a system by --on (and its --devices)")
+    if on is not None:
+        network = _network_of(on, devices, values)
+        title = title or f"{on}: {network.devices:,} devices"
+    elif shape is not None and shape.endswith(".toml"):
         network = named_shapes.read_topology(Path(shape), values)
     else:
-        network = named_shapes.topology(shape, values)
+        network = named_shapes.topology(str(shape), values)
     _save(plot_topology(network, title), out)
+
+
+def _network_of(on: str, devices: int | None, values: Mapping[str, Value]) -> Topology:
+    """Return the network of a system."""
+    from hwmodels.network.cluster import Cluster
+    from hwmodels.network.systems import cluster
+
+    own = {name.removeprefix("on."): value for name, value in values.items()}
+    network = cluster(on, devices=devices, parameters=own).network
+    if not isinstance(network, Cluster):
+        raise InputError(f"--on {on}: one device has no network; give --devices")
+    return network.topology
 
 
 def accuracy(

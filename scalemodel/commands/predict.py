@@ -92,14 +92,14 @@ def _scenarios(study: Study, changes: Mapping[str, Value]) -> list[Scenario]:
 
     Threads that are asked for count where there can be several: of a CPU and a GPU, on the CPU.
     """
-    from validation.predict import named_device
+    from validation.predict import first_device
 
     scenario = study.scenario()
     if not changes:
         return [scenario]
     both = [scenario, scenario.changed(changes)]
     if "on" in changes and "plan.threads" in scenario.parameters.keys() - changes.keys():
-        alone = [named_device(one.on).max_threads == 1 for one in both]
+        alone = [first_device(one.on).max_threads == 1 for one in both]
         if not all(alone):
             return [one.changed({"plan.threads": 1}) if single else one
                     for one, single in zip(both, alone, strict=True)]  # fmt: skip

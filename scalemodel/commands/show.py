@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, Typer
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
   scalemodel show raspberry-pi-4
+  scalemodel show dgx-h100-80gb
   scalemodel show resnet50 --set workload.batch=32
   scalemodel show my-machine.toml -o json
 """
@@ -32,7 +33,11 @@ def add(app: Typer) -> None:
 
 def show(
     name: Annotated[
-        str, Argument(help="a device, device file (.toml), shape, workload, plan, suite or law")
+        str,
+        Argument(
+            help="a device, system or link, a file of one (.toml), a shape, workload, plan, "
+            "suite or law"
+        ),
     ],
     settings: Annotated[
         list[str],
@@ -47,9 +52,9 @@ def show(
     """
     from scalemodel.names import kind_of
 
-    kind = "device" if name.endswith(".toml") or Path(name).is_file() else kind_of(name)
+    kind = kind_of(name)
     values = named_once(map(parse_setting, settings), "--set")
-    if values and kind not in ("device", "workload"):
+    if values and kind not in ("device", "system", "workload"):
         raise InputError(f"--set {next(iter(values))}: a {kind} has no parameters to set here")
     table, document = _SHOWN[kind](name, values)
     emit(output, table, document)
@@ -60,8 +65,39 @@ def device_shown(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
     from scalemodel.names import spec_of
 
     spec = spec_of(name)
-    own = {key.removeprefix("on."): value for key, value in values.items()}
+    own = _own(values)
     spec = spec.with_fields(own) if own else spec
+    table, document = _fields_shown(spec, "device")
+    return (
+        replace(table, notes=[*table.notes, _calibration_line(spec)]),
+        document | {"architecture": spec.architecture, "type": spec.kind,
+                    "calibration": _calibration(spec.calibration)},
+    )  # fmt: skip
+
+
+def _own(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix("on."): value for key, value in values.items()}
+
+
+def _system(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
+    from hwmodels.system_files import find_system
+
+    system = find_system(name).with_fields(_own(values))
+    table, document = _fields_shown(system.spec, "system")
+    rows = [[f"topology.{key}", value, "", "network of its own"]
+            for key, value in system.topology.items()]  # fmt: skip
+    shown = replace(table, rows=[*table.rows, *rows])
+    return shown, document | {"topology": dict(system.topology)}
+
+
+def _link(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
+    from hwmodels.system_files import find_link
+
+    return _fields_shown(find_link(name), "link")
+
+
+def _fields_shown(spec: Spec, kind: str) -> tuple[Table, dict[str, Any]]:
+    """Return all fields of a spec with their sources."""
     keys = [key for key in spec.schema.fields if key in spec.values]
     numbered = list(dict.fromkeys(spec.sources[key] for key in keys))
     rows, records = [], []
@@ -70,13 +106,10 @@ def device_shown(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
         rows.append([key, field.show(value), f"[{numbered.index(source) + 1}]", field.doc])
         records.append({"key": key, "value": value, "unit": unit_of(key),
                         "source": source_record(source), "doc": field.doc})  # fmt: skip
-    document = {"name": spec.name, "kind": "device", "type": spec.kind, "title": spec.title,
-                "architecture": spec.architecture, "fields": records,
-                "calibration": _calibration(spec.calibration)}  # fmt: skip
+    document = {"name": spec.name, "kind": kind, "title": spec.title, "fields": records}
     notes = [f"[{i}] {_source_line(source)}" for i, source in enumerate(numbered, start=1)]
-    table = Table(["key", "value", "source", "meaning"], rows, f"{spec.name}: {spec.title}",
-                  [*notes, _calibration_line(spec)])  # fmt: skip
-    return table, document
+    title = f"{spec.name}: {spec.title}"
+    return Table(["key", "value", "source", "meaning"], rows, title, notes), document
 
 
 def _source_line(source: Source) -> str:
@@ -131,12 +164,27 @@ def _packaged(spec: Spec) -> str:
 
 def _workload(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
     from workloads.card import COLUMNS, complexity_card
+    from workloads.patterns import PATTERNS
 
     own = {key.removeprefix("workload."): value for key, value in values.items()}
+    if name in PATTERNS:
+        return _pattern(name, own)
     card = complexity_card(name, **own)
     title, *lines = card.lines()
     table = Table(COLUMNS, card.rows(), title, notes=["", *lines])
     return table, {"name": name, "kind": "workload", **card.document()}
+
+
+def _pattern(name: str, own: Mapping[str, Any]) -> tuple[Table, Any]:
+    from workloads.patterns import PATTERNS
+
+    model = PATTERNS[name]
+    step = model(**own)
+    document = {"name": name, "kind": "workload", "about": model.description,
+                "parameters": dict(step.parameters)}  # fmt: skip
+    rows = [[f"workload.{key}", value] for key, value in step.parameters.items()]
+    title = f"{name}: {model.description}; nothing is computed"
+    return Table(["parameter", "value"], rows, title=title), document
 
 
 def _plan(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
@@ -187,6 +235,8 @@ def _law(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
 
 _SHOWN: Mapping[str, Callable[[str, Mapping[str, Any]], tuple[Table, Any]]] = {
     "device": device_shown,
+    "system": _system,
+    "link": _link,
     "shape": _shape,
     "workload": _workload,
     "plan": _plan,

@@ -12,7 +12,7 @@ from scalemodel.console import progress, say
 from scalemodel.options import Asked, Demanded, OutputOption, command
 from scalemodel.output import Output, Table, cell, emit
 from simulator.errors import InputError, UnknownNameError
-from simulator.run import METRICS
+from simulator.run import METRICS, PATTERN_METRICS
 from simulator.scenario import Scenario
 from simulator.study import Study
 from simulator.sweep_chunks import INTERVALS
@@ -93,7 +93,7 @@ def run_sweep(asked: Asked, study: Study, out: Path | None, output: Output) -> N
 def _check_metrics(study: Study) -> None:
     """Raise where a bound or the aim names no metric: before the sweep, not at its end."""
     ends = itertools.chain(*INTERVALS.values())
-    known = (*METRICS, *ends, *study.grid)
+    known = (*dict.fromkeys((*METRICS, *PATTERN_METRICS)), *ends, *study.grid)
     aims = [] if study.minimize is None else [study.minimize]
     for name in [*aims, *(bound.metric for bound in study.bounds)]:
         if name not in known:
@@ -106,8 +106,9 @@ def frame_table(frame: pd.DataFrame) -> Table:
     return Table([str(name) for name in frame.columns], rows)
 
 
-SHOWN = ("step_time_s", "step_time_low_s", "step_time_high_s", "throughput", "speedup",
-         "efficiency", "energy_j", "peak_memory_bytes", "cost", "reason")  # fmt: skip
+SHOWN = ("step_time_s", "step_time_low_s", "step_time_high_s", "bus_bandwidth_bytes_per_s",
+         "throughput", "speedup", "efficiency", "energy_j", "peak_memory_bytes", "cost",
+         "reason")  # fmt: skip
 """The metrics that people are shown, where they are known; json and csv have all."""
 
 
