@@ -32,6 +32,8 @@ CollectiveKind: TypeAlias = Literal[
 ReduceOp: TypeAlias = Literal["sum", "mean", "max", "min"]
 COLLECTIVES: tuple[str, ...] = get_args(CollectiveKind)
 REDUCE_OPS: tuple[str, ...] = get_args(ReduceOp)
+RECEIVE_OPS = ("sum", "max", "min")
+"""What can be reduced one by one, as messages come."""
 _NOTHING = Buffer("barrier", 0.0)
 
 
@@ -132,11 +134,15 @@ class Send:
 @quick
 @dataclass(frozen=True, slots=True)
 class Recv:
-    """Receive into a buffer; gives the `Message`, or None after `timeout_s` seconds."""
+    """Receive into a buffer; gives the `Message`, or None after `timeout_s` seconds.
+
+    With `op` what comes is reduced into what is there.
+    """
 
     buffer: Buffer
     source: int = ANY
     timeout_s: float | None = None
+    op: str | None = None
 
 
 @quick
@@ -343,9 +349,18 @@ class Rank:
                              f"ranks are 0 to {self.size - 1}")  # fmt: skip
         return self._made.keep(key, Send(buffer, to))
 
-    def recv(self, buffer: Buffer, source: int = ANY, timeout_s: float | None = None) -> Recv:
-        """Return the action of receiving into a buffer, from one rank or from any."""
-        key = (id(buffer), source, timeout_s)
+    def recv(
+        self,
+        buffer: Buffer,
+        source: int = ANY,
+        timeout_s: float | None = None,
+        op: str | None = None,
+    ) -> Recv:
+        """Return the action of receiving into a buffer, from one rank or from any.
+
+        With `op`, "sum", "max" or "min", what comes is reduced into what is there.
+        """
+        key = (id(buffer), source, timeout_s, op)
         made: Recv | None = self._made.get(key)
         if made is not None:
             return made
@@ -353,7 +368,9 @@ class Rank:
         if not ANY <= source < self.size:
             raise InputError(f"rank {self.id} receives '{buffer.name}' from rank {source}; "
                              f"ranks are 0 to {self.size - 1}, or ANY")  # fmt: skip
-        return self._made.keep(key, Recv(buffer, source, timeout_s))
+        if op is not None and op not in RECEIVE_OPS:
+            raise UnknownNameError("reduction of what is received", op, RECEIVE_OPS)
+        return self._made.keep(key, Recv(buffer, source, timeout_s, op))
 
     def sleep(self, seconds: float) -> Sleep:
         """Return the action of doing nothing for some seconds."""

@@ -33,15 +33,35 @@ class Buffer:
     ----------
     name : unique within a job
     nbytes : size, bytes
+    whole, place : of a part: of which buffer, and which of how many nearly equal parts it is
     """
 
     name: str
     nbytes: float
+    whole: Buffer | None = None
+    place: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         if not 0 <= self.nbytes < np.inf:
             raise InputError(f"buffer '{self.name}': nbytes must be finite and not negative; "
                              f"got {self.nbytes}")  # fmt: skip
+
+    def part(self, index: int, parts: int) -> Buffer:
+        """Return one of so many nearly equal parts of this buffer.
+
+        For errors and races a part is a buffer of its own; its contents are those of the whole.
+
+        Raises
+        ------
+        InputError : there is no such part, or this is a part itself
+
+        >>> Buffer("grad", 8.0).part(1, 4).name
+        'grad[1/4]'
+        """
+        check_whole("parts", parts, 1)
+        if self.whole is not None or not 0 <= index < parts:
+            raise InputError(f"buffer '{self.name}' has no part {index} of {parts}")
+        return Buffer(f"{self.name}[{index}/{parts}]", self.nbytes / parts, self, (index, parts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

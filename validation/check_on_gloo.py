@@ -61,7 +61,8 @@ class NumberValues:
     buffers: dict[str, Numbers] = field(default_factory=dict)
 
     def make(self, buffer: Buffer) -> None:
-        """Make a buffer that is new."""
+        """Make a buffer that is new; of a part the whole."""
+        buffer = buffer.whole or buffer
         if buffer.name not in self.buffers:
             self.buffers[buffer.name] = contents_of(buffer, self.rank)
 

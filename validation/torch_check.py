@@ -20,6 +20,7 @@ def leave(peers: Peers, tell: Tell, asked: Playing) -> Left:
     values = TorchValues(sleeping(lambda _: []), peers.device)
 
     def see(rank: int, buffer: Buffer) -> None:
+        buffer = buffer.whole or buffer
         if buffer.name not in values.tensors:
             numbers = torch.from_numpy(contents_of(buffer, rank))
             values.tensors[buffer.name] = numbers.to(peers.device)

@@ -15,7 +15,7 @@ from simulator.workload import Buffer
 from validation.torch_calls import Call, Part, begin
 from validation.torch_peers import Peers
 from validation.torch_values import TorchValues
-from validation.wall_mailbox import Mailbox
+from validation.wall_mailbox import Mailbox, Post
 from validation.wall_messages import Memory, Messages, listen
 from validation.wall_record import Key, RankRecord
 from validation.wall_waiting import Pending, Waiting
@@ -51,7 +51,7 @@ class Starter:
         handle = Pending(action, self.now())
         if isinstance(action, Recv):
             self.values.tensor(action.buffer)
-            handle.post = self.mailbox.post(action.buffer, action.source, action.timeout_s)
+            handle.post = self.mailbox.post(action)
         elif isinstance(action, Send):
             self.send(action, lambda: self.waiting.finish(handle))
         elif isinstance(action, Collective):
@@ -130,8 +130,8 @@ class Starter:
         self._threads.append(thread)
         thread.start()
 
-    def _write(self, buffer: Buffer, contents: Memory) -> None:
-        self.values.receive(buffer, torch.from_numpy(contents))
+    def _write(self, post: Post, contents: Memory) -> None:
+        self.values.receive(post.buffer, torch.from_numpy(contents), post.op)
         self.messages.done_with(contents)
 
     def _memory_of(self, buffer: Buffer) -> Memory | None:

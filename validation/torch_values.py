@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from simulator.engine.cosimulation import part
 from simulator.errors import InputError, UnknownNameError
 from simulator.workload import Buffer, Job, Work
 from validation.torch_twins import Twin
@@ -20,6 +21,14 @@ from validation.wall_messages import numbers_in
 
 Reached: TypeAlias = Callable[[str], None]
 DoWork: TypeAlias = Callable[[Work, Reached], object]
+
+
+IN_PLACE: Mapping[str, Callable[..., torch.Tensor]] = {
+    "sum": torch.add,
+    "max": torch.maximum,
+    "min": torch.minimum,
+}
+"""Reductions of two tensors into one of them."""
 
 
 class TorchValues:
@@ -46,7 +55,10 @@ class TorchValues:
         self._do(work, reached or _tell_nobody)
 
     def tensor(self, buffer: Buffer) -> torch.Tensor:
-        """Return the tensor of a buffer, zeros where it is new."""
+        """Return the tensor of a buffer, zeros where it is new; of a part a view of the whole."""
+        if buffer.whole is not None:
+            whole = self.tensor(buffer.whole)
+            return whole[part(len(whole), *buffer.place)]
         found = self.tensors.get(buffer.name)
         if found is None:
             found = torch.empty(numbers_in(buffer), device=self._device)
@@ -65,10 +77,15 @@ class TorchValues:
         into = self.tensors[buffer]
         into[: len(payload)] = payload
 
-    def receive(self, buffer: Buffer, contents: torch.Tensor) -> None:
-        """Replace the beginning of a buffer's contents by bytes that came in a message."""
-        into = self.tensor(buffer)
-        into[: len(contents) // into.element_size()] = contents.view(into.dtype)
+    def receive(self, buffer: Buffer, contents: torch.Tensor, op: str | None = None) -> None:
+        """Replace the beginning of a buffer by bytes that came in a message, or reduce them in."""
+        whole = self.tensor(buffer)
+        into = whole[: len(contents) // whole.element_size()]
+        came = contents.view(into.dtype).to(into.device)
+        if op is None:
+            into.copy_(came)
+        else:
+            IN_PLACE[op](into, came, out=into)
 
     def reduce(self, payloads: Sequence[Any], op: str) -> torch.Tensor:
         """Return the reduction of payloads, in their order."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from simulator.actions import ANY, Message
+from simulator.actions import ANY, Message, Recv
 from simulator.errors import ProgramError, UnreceivedMessageError
 from simulator.workload import Buffer
 from validation.wall_record import Key
@@ -41,10 +41,11 @@ class Parcel:
 class Post:
     """Be a receive: `done` once it has a message or has been given up at `deadline_s`."""
 
-    __slots__ = ("buffer", "deadline_s", "done", "error", "key", "message", "source")
+    __slots__ = ("buffer", "deadline_s", "done", "error", "key", "message", "op", "source")
 
-    def __init__(self, buffer: Buffer, source: int, deadline_s: float) -> None:
-        self.buffer, self.source, self.deadline_s = buffer, source, deadline_s
+    def __init__(self, action: Recv, deadline_s: float) -> None:
+        self.buffer, self.source, self.op = action.buffer, action.source, action.op
+        self.deadline_s = deadline_s
         self.message: Message | None = None
         self.error: ProgramError | None = None
         self.key: Key = ()
@@ -57,12 +58,12 @@ class Mailbox:
     Parameters
     ----------
     rank : whose it is
-    write : puts a payload into a buffer
+    write : puts a payload into the buffer of a receive
     now : tells the time, seconds
     """
 
     def __init__(
-        self, rank: int, write: Callable[[Buffer, Any], None], now: Callable[[], float]
+        self, rank: int, write: Callable[[Post, Any], None], now: Callable[[], float]
     ) -> None:
         self.rank, self._write, self._now = rank, write, now
         self.news = threading.Condition()
@@ -99,13 +100,13 @@ class Mailbox:
                 self._hand(parcel, post)
             self.news.notify_all()
 
-    def post(self, buffer: Buffer, source: int = ANY, timeout_s: float | None = None) -> Post:
+    def post(self, action: Recv) -> Post:
         """Begin a receive; it is done at once where its message has come."""
-        deadline_s = inf if timeout_s is None else self._now() + timeout_s
-        post = Post(buffer, source, deadline_s)
+        deadline_s = inf if action.timeout_s is None else self._now() + action.timeout_s
+        post = Post(action, deadline_s)
         with self.news:
             for parcel in self._kept:
-                if source in (ANY, parcel.source):
+                if action.source in (ANY, parcel.source):
                     self._kept.remove(parcel)
                     self._hand(parcel, post)
                     break
@@ -154,6 +155,6 @@ class Mailbox:
             )
             return
         if parcel.payload is not None:
-            self._write(into, parcel.payload)
+            self._write(post, parcel.payload)
         self.received_bytes.append(sent.nbytes)
         post.message = Message(parcel.source, sent)

@@ -207,7 +207,7 @@ class Messages:
     def begin(self, source: int, nbytes: int) -> tuple[Post | None, Memory, bool]:
         """Return the receive that waits for a message, where its contents go, and if for good."""
         post = self._mailbox.claim(source)
-        memory = None if post is None else self._memory_of(post.buffer)
+        memory = None if post is None or post.op else self._memory_of(post.buffer)
         if memory is not None and nbytes <= len(memory):
             return post, memory[:nbytes], True
         return post, self._spare.take(nbytes), False

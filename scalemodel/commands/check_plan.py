@@ -46,7 +46,8 @@ def check_plan(
     """Judge a plan or collective of your own, on ideal machines and between real processes.
 
     Finds deadlocks, races, lost messages, ranks that copies() wrongly calls alike, and numbers
-    that real processes compute otherwise than simulated ones.
+    that real processes compute otherwise than simulated ones. A collective whose name ends with
+    that of a built-in one, such as ring_all_reduce, must leave the same numbers.
     """
     from scalemodel.own_code import load_plan, running
     from simulator.check_plan import check_plan as checked
@@ -58,6 +59,10 @@ def check_plan(
     with running(file):
         verdicts = [checked(plan, count) for count in counts]
     records = [_record(verdict, "simulator") for verdict in verdicts]
+    with running(file):
+        on_numbers = _on_numbers(plan, [v.devices for v in verdicts if v.verdict == "fine"])
+    verdicts += on_numbers
+    records += [_record(verdict, "numbers") for verdict in on_numbers]
     fine = [v.devices for v in verdicts if v.verdict == "fine" and v.devices <= MOST_PROCESSES]
     if gloo and fine and not any(verdict.broken for verdict in verdicts):
         verdicts += _on_gloo(plan, max(fine), file, values)
@@ -73,6 +78,15 @@ def check_plan(
 def _record(verdict: Verdict, judged_on: str) -> dict[str, Any]:
     return {"devices": verdict.devices, "on": judged_on, "verdict": verdict.verdict,
             "why": verdict.why}  # fmt: skip
+
+
+def _on_numbers(plan: Plan, counts: list[int]) -> list[Verdict]:
+    """Return whether a collective keeps what its name promises; nothing where it promises none."""
+    from scalemodel.own_code import OwnCollective
+    from validation.check_collective import check_collective, promised
+
+    kind = promised(plan.function.__name__) if isinstance(plan, OwnCollective) else None
+    return [] if kind is None else [check_collective(plan, kind, count) for count in counts]
 
 
 def _on_gloo(plan: Plan, devices: int, file: Path, values: dict[str, Any]) -> list[Verdict]:

@@ -1,7 +1,7 @@
 """Exchange real tensors in a collective of a co-simulated run.
 
-Payloads are opaque, but for `all_gather`, `reduce_scatter` and `all_to_all`: there they are flat
-arrays that can be measured with `len` and sliced.
+Payloads are opaque, but for `all_gather`, `reduce_scatter`, `all_to_all` and parts of buffers:
+there they are flat arrays that can be measured with `len` and sliced.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 
 from simulator.actions import Collective
 from simulator.engine.scene import ValuesByRank
+from simulator.protocols import Values
+from simulator.workload import Buffer
 
 
 def part(length: int, index: int, parts: int) -> slice:
@@ -20,6 +22,26 @@ def part(length: int, index: int, parts: int) -> slice:
     [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
     """
     return slice(index * length // parts, (index + 1) * length // parts)
+
+
+def read(values: Values, buffer: Buffer) -> Any:
+    """Return a copy of a buffer's contents, or of a part's."""
+    if buffer.whole is None:
+        return values.read(buffer.name)
+    whole: Any = values.read(buffer.whole.name)
+    return whole[part(len(whole), *buffer.place)]
+
+
+def write(values: Values, buffer: Buffer, payload: Any, op: str | None = None) -> None:
+    """Replace the contents of a buffer, or of a part; with `op` reduce the payload into them."""
+    if op is not None:
+        payload = values.reduce([read(values, buffer), payload], op)
+    if buffer.whole is None:
+        values.write(buffer.name, payload)
+        return
+    whole: Any = values.read(buffer.whole.name)
+    whole[part(len(whole), *buffer.place)] = payload
+    values.write(buffer.whole.name, whole)
 
 
 class Exchange:
@@ -39,14 +61,14 @@ class Exchange:
         self._targets = self._read() if action.kind == "all_to_all" else self._payloads
 
     def _read(self) -> list[Any]:
-        name = self._action.buffer.name
-        return [self._values[rank].read(name) for rank in self._action.group.ranks]
+        buffer = self._action.buffer
+        return [read(self._values[rank], buffer) for rank in self._action.group.ranks]
 
     def end(self) -> None:
         """Write what the collective leaves in the buffers."""
         if self._payloads:
             for rank, result in zip(self._action.group.ranks, self._results(), strict=True):
-                self._values[rank].write(self._action.buffer.name, result)
+                write(self._values[rank], self._action.buffer, result)
 
     def _results(self) -> list[Any]:
         if self._action.kind == "all_to_all":

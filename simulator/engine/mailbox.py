@@ -18,6 +18,7 @@ from typing import TypeAlias
 from simulator.actions import ANY, Message
 from simulator.engine.actor import Actor, Pending
 from simulator.engine.clock import AFTER_ALL, Alarm, EngineClock
+from simulator.engine.cosimulation import write
 from simulator.errors import ProgramError
 from simulator.timeline import SPAN_CODES
 from simulator.workload import Buffer
@@ -217,7 +218,7 @@ def receive(pending: Pending, parcel: Parcel) -> None:
     totals.received_messages += 1
     totals.received_bytes += sent.nbytes
     if actor.values is not None and sent.nbytes:
-        actor.values.write(buffer.name, parcel.payload)
+        write(actor.values, buffer, parcel.payload, pending.action.op)
     pending.moved_s = pending.start_s
     if parcel.sent_s > pending.start_s:
         pending.moved_s = parcel.sent_s

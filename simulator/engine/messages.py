@@ -8,6 +8,7 @@ from functools import partial
 from simulator.actions import ANY, Recv, Send
 from simulator.engine.actor import BLOCKED, Actor, Pending
 from simulator.engine.clock import AT_LAST, Alarm, when
+from simulator.engine.cosimulation import read
 from simulator.engine.mailbox import Channel, Mailbox, Parcel, deliver, no_such_peer, receive, tick
 from simulator.engine.races import check, claim
 from simulator.engine.scene import UnfoldableError
@@ -26,7 +27,7 @@ def send(actor: Actor, action: Send, pending: Pending | None = None) -> None:
     buffer, totals, scene = action.buffer, actor.totals, actor.scene
     parcel = Parcel(channel, buffer, actor.clock.now, pending)
     if actor.values is not None and buffer.nbytes:
-        parcel.payload = actor.values.read(buffer.name)
+        parcel.payload = read(actor.values, buffer)
     totals.sent_messages += 1
     totals.sent_bytes += buffer.nbytes
     channel.flying.append(parcel)

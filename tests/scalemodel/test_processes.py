@@ -30,6 +30,16 @@ def ring(rank, buffer):
 """
 
 
+REDUCING = """
+def ring_all_reduce(rank, buffer):
+    p, right, left = rank.size, (rank.id + 1) % rank.size, (rank.id - 1) % rank.size
+    for step in range(2 * (p - 1)):
+        yield rank.send(buffer.part((rank.id - step) % p, p), to=right)
+        op = "sum" if step < p - 1 else None
+        yield rank.recv(buffer.part((rank.id - step - 1) % p, p), source=left, op=op)
+"""
+
+
 @pytest.fixture
 def run():
     app = make_app()
@@ -88,6 +98,18 @@ def test_a_collective_is_judged_on_real_processes_too(fine, ring):
                                            "csv").stdout))  # fmt: skip
     judged = [(row["devices"], row["on"], row["verdict"]) for row in rows]
     assert judged == [("2", "simulator", "fine"), ("5", "simulator", "fine"), ("2", "gloo", "fine")]
+
+
+def test_a_collective_keeps_what_its_name_promises(run, ring):
+    ring.write_text(REDUCING, encoding="utf-8")
+    result = run("check-plan", ring, "--ranks", "2,3", "-o", "json")
+    assert [(one["on"], one["verdict"]) for one in json.loads(result.stdout)] == [
+        *[("simulator", "fine")] * 2, *[("numbers", "fine")] * 2, ("gloo", "fine")
+    ]  # fmt: skip
+    ring.write_text(REDUCING.replace("< p - 1", "< p - 2"), encoding="utf-8")
+    result = run("check-plan", ring, "--ranks", "2,3")
+    assert result.exit_code == 1
+    assert "rank 0 is left with other numbers than all_reduce leaves" in result.stderr
 
 
 def test_without_torch_only_the_simulator_judges_and_that_is_said(run, ring, monkeypatch):

@@ -179,3 +179,10 @@ def test_quick_dataclasses_take_what_ordinary_ones_take():
     assert pickle.loads(pickle.dumps(Running(1.0))) == Running(1.0, {})
     with pytest.raises(TypeError, match="x"):
         Point()  # type: ignore[call-arg]
+
+
+def test_what_is_received_can_be_reduced_but_not_averaged_one_by_one():
+    rank = Rank(0, 2)
+    assert rank.recv(Buffer("x", 8.0), op="sum").op == "sum"
+    with pytest.raises(UnknownNameError, match="unknown reduction of what is received 'mean'"):
+        rank.recv(Buffer("x", 8.0), op="mean")

@@ -66,3 +66,22 @@ def test_impossible_sizes_are_refused():
         Buffer("b", -1.0)
     with pytest.raises(InputError, match="samples per step must be positive"):
         Workload(name="toy", parameters={}, graph=Graph.of([op("forward")]), samples=0)
+
+
+def test_parts_of_a_buffer_add_up_to_it_and_have_names_of_their_own():
+    whole = Buffer("grad", 10.0)
+    parts = [whole.part(index, 4) for index in range(4)]
+    assert sum(part.nbytes for part in parts) == whole.nbytes
+    assert len({part.name for part in parts}) == 4
+    assert all(part.whole is whole for part in parts)
+
+
+@pytest.mark.parametrize(("index", "parts"), [(4, 4), (-1, 4), (0, 0), (0, 1.5)])
+def test_a_part_that_there_is_not_is_bad_input(index, parts):
+    with pytest.raises(InputError, match="part"):
+        Buffer("grad", 8.0).part(index, parts)
+
+
+def test_a_part_has_no_parts():
+    with pytest.raises(InputError, match="has no part"):
+        Buffer("grad", 8.0).part(0, 2).part(0, 2)

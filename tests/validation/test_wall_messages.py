@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from simulator.actions import Recv
 from simulator.errors import ProgramError
 from simulator.workload import Buffer
 from validation.wall_mailbox import Mailbox
@@ -25,13 +26,13 @@ class Rank:
     def memory_of(self, buffer):
         return self.memory.get(buffer.name)
 
-    def write(self, buffer, contents):
+    def write(self, post, contents):
         self.copied.append(bytes(contents))
         self.messages.done_with(contents)
 
     def take(self, name, nbytes, source):
         """Receive, and wait for it."""
-        post = self.mailbox.post(Buffer(name, nbytes), source)
+        post = self.mailbox.post(Recv(Buffer(name, nbytes), source))
         with self.mailbox.news:
             assert self.mailbox.news.wait_for(lambda: post.done, 60)
         assert post.message is not None
@@ -67,7 +68,7 @@ def test_a_message_arrives_whole(ranks, nbytes):
 
 def test_contents_go_straight_into_the_buffer_of_a_receive_that_waits(ranks):
     into = ranks[1].memory["grad"] = np.zeros(1_000_000, np.uint8)
-    post = ranks[1].mailbox.post(Buffer("grad", 1e6), 0)
+    post = ranks[1].mailbox.post(Recv(Buffer("grad", 1e6), 0))
     sent = numbers(1_000_000)
     ranks[0].messages.send(Buffer("grad", 1e6), sent, 1, None)
     with ranks[1].mailbox.news:

@@ -50,6 +50,9 @@ class Messages(Spread):
         heard = Buffer(f"{message.source} {message.buffer.name} {own.source}", 8.0)
         yield rank.all_reduce(heard, group=Group.of([rank.id]))
         yield rank.all_gather(Buffer("own", ODD.nbytes))
+        for op in ("sum", "max", "min", None):
+            yield rank.send(ODD.part(0, 3), to=right)
+            yield rank.recv(ODD.part(0, 3), source=left, op=op)
 
 
 class Impatient(Spread):

@@ -196,3 +196,39 @@ def test_races_are_found_with_values_too():
 def test_parts_cover_an_array_once(length, parts):
     covered = [i for index in range(parts) for i in range(length)[part(length, index, parts)]]
     assert covered == list(range(length))
+
+
+def test_parts_of_a_buffer_are_sent_and_what_comes_is_reduced_into_them():
+    def ring(rank, job):
+        p, right, left = rank.size, (rank.id + 1) % rank.size, (rank.id - 1) % rank.size
+        for step in range(2 * (p - 1)):
+            yield rank.send(X.part((rank.id - step) % p, p), to=right)
+            op = "sum" if step < p - 1 else None
+            yield rank.recv(X.part((rank.id - step - 1) % p, p), source=left, op=op)
+
+    values = [Arrays(x=row) for row in BEFORE]
+    run(ring, values)
+    assert all(np.array_equal(one.arrays["x"], BEFORE.sum(0)) for one in values)
+
+
+def test_a_collective_over_a_part_leaves_the_rest_alone():
+    def program(rank, job):
+        yield rank.all_reduce(X.part(1, 3), op="max")
+
+    values = [Arrays(x=row) for row in BEFORE]
+    run(program, values)
+    for one, row in zip(values, BEFORE, strict=True):
+        assert np.array_equal(one.arrays["x"][2:4], BEFORE[:, 2:4].max(0))
+        assert np.array_equal(one.arrays["x"][[0, 1, 4, 5]], row[[0, 1, 4, 5]])
+
+
+def test_what_comes_may_be_reduced_into_a_whole_buffer():
+    def program(rank, job):
+        if rank.id == 0:
+            yield rank.recv(X, source=1, op="max")
+        else:
+            yield rank.send(X, to=0)
+
+    values = [Arrays(x=[1.0, 5.0]), Arrays(x=[4.0, 2.0])]
+    run(program, values)
+    assert values[0].arrays["x"].tolist() == [4.0, 5.0]
