@@ -398,8 +398,8 @@ class Rank:
 
 def _slowed(work: Work, slowdown: float, rank: int) -> Compute:
     _expect(Work, work, rank)
-    if not 0 < slowdown < inf:
-        raise InputError(f"rank {rank}: slowdown of '{work.name}' must be positive and finite; "
+    if not 1 <= slowdown < inf:
+        raise InputError(f"rank {rank}: slowdown of '{work.name}' must be finite and at least 1; "
                          f"got {slowdown}")  # fmt: skip
     return Compute(work, slowdown)
 

@@ -189,16 +189,16 @@ def _pattern(name: str, own: Mapping[str, Any]) -> tuple[Table, Any]:
 
 def _plan(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
     import inspect
-    from dataclasses import fields
 
-    from workloads.plans import PLANS
+    from workloads.plans import DISTURBED, PLANS, parameters_of
 
-    plan: Any = PLANS[name]
-    about = inspect.getdoc(plan) or ""
-    defaults = {f"plan.{field.name}": field.default for field in fields(plan)}
+    about = (inspect.getdoc(PLANS[name]) or "").partition("\n\n>>>")[0]
+    disturbed = [inspect.getdoc(kind) or "" for kind in DISTURBED]
+    defaults = {f"plan.{key}": default for key, default in parameters_of(name).items()}
     document = {"name": name, "kind": "plan", "about": about, "parameters": defaults}
     rows = [[key, value] for key, value in defaults.items()]
-    return Table(["parameter", "default"], rows, title=f"{name}: {about}"), document
+    notes = [line for text in disturbed for line in ("", text)]
+    return Table(["parameter", "default"], rows, f"{name}: {about}", notes=notes), document
 
 
 def _shape(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:

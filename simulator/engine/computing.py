@@ -10,7 +10,6 @@ from simulator.actions import Compute, Sleep
 from simulator.engine.actor import BLOCKED, Actor, Pending
 from simulator.engine.clock import Alarm, EngineClock, when
 from simulator.engine.races import check, claim
-from simulator.errors import InputError
 from simulator.protocols import Delay
 from simulator.timeline import SPAN_CODES
 
@@ -45,9 +44,6 @@ def slowed(delay: Delay, slowdown: float, clock: EngineClock) -> Delay:
     """Return when something ends that takes so many times as long as it would."""
     if not isinstance(delay, Event):
         return delay * slowdown
-    if slowdown < 1:
-        raise InputError(f"a work that competes with others cannot be sped up; got a slowdown of "
-                         f"{slowdown}")  # fmt: skip
     began_s, ended = clock.now, clock.event()
 
     def go_on(_: object) -> None:

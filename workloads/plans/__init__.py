@@ -13,6 +13,7 @@ from simulator.errors import UnknownNameError
 from simulator.protocols import Plan
 from workloads.plans.communicate import Communicate
 from workloads.plans.data_parallel import DataParallel
+from workloads.plans.disturbed import Failures, Stragglers
 from workloads.plans.federated import Federated
 from workloads.plans.gossip import Gossip
 from workloads.plans.local_sgd import Hogwild, LocalSGD
@@ -20,8 +21,9 @@ from workloads.plans.one_device import Prefetch, Single, Threads
 from workloads.plans.parameter_server import ParameterServer
 
 __all__ = [
-    "PLANS", "Communicate", "DataParallel", "Federated", "Gossip", "Hogwild", "LocalSGD",
-    "ParameterServer", "Prefetch", "Single", "Threads", "find_plan",
+    "PLANS", "Communicate", "DataParallel", "Failures", "Federated", "Gossip", "Hogwild",
+    "LocalSGD", "ParameterServer", "Prefetch", "Single", "Stragglers", "Threads", "find_plan",
+    "parameters_of",
 ]  # fmt: skip
 
 PLANS: Mapping[str, type[Plan]] = {
@@ -39,8 +41,33 @@ PLANS: Mapping[str, type[Plan]] = {
 """Plans by name."""
 
 
-def find_plan(name: str, /, **parameters: Any) -> Plan:
-    """Return the plan of this name.
+DISTURBED: tuple[type[Plan], ...] = (Stragglers, Failures)
+"""What may disturb any plan, by parameters that stand beside those of the plan."""
+
+
+def parameters_of(name: str) -> dict[str, Any]:
+    """Return the parameters of a plan and their defaults, and those of what may disturb it.
+
+    Raises
+    ------
+    UnknownNameError : no such plan
+
+    >>> parameters_of("local-sgd")["every"], parameters_of("local-sgd")["slow_ranks"]
+    (8, 0)
+    """
+    if name not in PLANS:
+        raise UnknownNameError("plan", name, PLANS)
+    kinds = (PLANS[name], *DISTURBED)
+    return {key: default for kind in kinds for key, default in _defaults(kind).items()}
+
+
+def _defaults(kind: type[Plan]) -> dict[str, Any]:
+    found = fields(kind)  # type: ignore[arg-type]
+    return {field.name: field.default for field in found if field.name != "plan"}
+
+
+def find_plan(name: str, **parameters: Any) -> Plan:
+    """Return the plan of this name, disturbed as far as parameters say.
 
     Raises
     ------
@@ -49,12 +76,21 @@ def find_plan(name: str, /, **parameters: Any) -> Plan:
 
     >>> find_plan("threads", threads=4)
     Threads(threads=4, inter_op=1)
+    >>> find_plan("single", slow_ranks=1).plan
+    Single()
     """
-    if name not in PLANS:
-        raise UnknownNameError("plan", name, PLANS)
-    made = PLANS[name]
-    known = [field.name for field in fields(made)]  # type: ignore[arg-type]
+    known = parameters_of(name)
     for key in parameters:
         if key not in known:
             raise UnknownNameError(f"parameter of plan {name}", key, known)
-    return made(**parameters)
+    plan: Plan = PLANS[name](**_given(PLANS[name], parameters))
+    for kind in DISTURBED:
+        given = _given(kind, parameters)
+        if given:
+            plan = kind(plan, **given)  # type: ignore[call-arg]
+    return plan
+
+
+def _given(kind: type[Plan], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    own = _defaults(kind)
+    return {key: value for key, value in parameters.items() if key in own}

@@ -45,7 +45,8 @@ class Federated:
     deadline_s : how long a server waits for its clients in a round, seconds; None: as long as it
         takes
     dropout : probability that a client is gone after its work, before it reports
-    device_spread : of clients' speeds: standard deviation of the logarithm of the time of a work
+    device_spread : of clients' speeds: the logarithm of how many times as long a work takes as on
+        the machine's device is so many times the absolute value of a normal number
     link_bytes_per_s : median rate of each client's own link, B/s, which the network of the machine
         does not have; None: no such link
     link_spread : of clients' links: standard deviation of the logarithm of the rate

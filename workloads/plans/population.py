@@ -65,8 +65,9 @@ def population(
     selected : clients of a round, drawn anew for each
     edges : servers among which clients are dealt in order; 0: all are the cloud's
     dropout : probability that a client does not report
-    spreads : standard deviations of the logarithms of slowdown and of link rate; medians are 1 and
-        `link_bytes_per_s`
+    spreads : of the logarithms of slowdown and of link rate: the first is that much times the
+        absolute value of a normal number, so that no client is quicker than its device, the second
+        a normal number around the median `link_bytes_per_s`
 
     >>> clients = population(8, 2, 0, selected=3, edges=0, dropout=0.0, spreads=(0.0, 0.0),
     ...                      link_bytes_per_s=None)
@@ -85,10 +86,10 @@ def population(
             kept, lost = Task(len(group) - 1, False), Task(len(group) - 1, True)
             for client, is_gone in zip(group.tolist(), gone.tolist(), strict=True):
                 tasks[client].append(lost if is_gone else kept)
-    slowdown = _lognormal(clients, spreads[0], seed, "speed of clients")
+    slowdown = np.exp(spreads[0] * np.abs(_normal(clients, seed, "speed of clients")))
     links = None
     if link_bytes_per_s is not None:
-        links = link_bytes_per_s / _lognormal(clients, spreads[1], seed, "links of clients")
+        links = link_bytes_per_s * np.exp(spreads[1] * _normal(clients, seed, "links of clients"))
     return Population(slowdown, links, members, tasks)
 
 
@@ -101,5 +102,5 @@ def _chosen(
     return chosen, draw.random(selected) < dropout
 
 
-def _lognormal(count: int, spread: float, seed: int, name: str) -> FloatArray:
-    return np.exp(spread * stream(seed, 0, name).standard_normal(count))
+def _normal(count: int, seed: int, name: str) -> FloatArray:
+    return stream(seed, 0, name).standard_normal(count)

@@ -123,7 +123,7 @@ def test_what_else_is_counted_stands_in_the_notes():
 # --- slowdown
 
 
-@pytest.mark.parametrize("slowdown", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("slowdown", [1.0, 1.5, 3.0])
 def test_a_slowed_work_takes_so_many_times_as_long(slowdown):
     def program(rank, job):
         yield rank.compute(job.a, slowdown)
@@ -147,19 +147,17 @@ def test_marks_of_a_slowed_work_are_late_too():
     assert seen == [3.0, 6.0, 3.0, 6.0]
 
 
-def test_what_competes_can_be_slowed_but_not_sped_up():
+def test_what_competes_with_others_is_slowed_as_well():
     def program(rank, job):
-        yield rank.compute(job.a, job.seed / 2)
+        yield rank.compute(job.a, 2.0)
 
     machine = Machine("m", [EventDevice()])
-    assert run(program, machine=machine, works=[work("a", 1.0)], seed=4).time_s == 4.0
-    with pytest.raises(InputError, match=r"cannot be sped up; got a slowdown of 0\.5"):
-        run(program, machine=machine, works=[work("a", 1.0)], seed=1)
+    assert run(program, machine=machine, works=[work("a", 1.0)]).time_s == 4.0
 
 
-@pytest.mark.parametrize("slowdown", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_slowdown_is_positive_and_finite(slowdown):
-    with pytest.raises(InputError, match="slowdown of 'a' must be positive and finite"):
+@pytest.mark.parametrize("slowdown", [0.0, 0.9, float("inf"), float("nan")])
+def test_a_slowdown_is_finite_and_at_least_1(slowdown):
+    with pytest.raises(InputError, match="slowdown of 'a' must be finite and at least 1"):
         Rank(0, 1).compute(work("a", 1.0), slowdown)
 
 

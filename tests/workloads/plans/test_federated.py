@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -109,10 +111,16 @@ def test_equal_seeds_draw_equal_clients():
     assert (first.slowdown != other.slowdown).any()
 
 
-def test_speeds_are_lognormal_around_those_of_the_devices():
+def test_no_client_is_quicker_than_its_device():
     slowdown = people(clients=20_000, spreads=(0.5, 0.0)).slowdown
-    assert np.median(slowdown) == pytest.approx(1.0, rel=0.02)
-    assert np.log(slowdown).std() == pytest.approx(0.5, rel=0.02)
+    assert slowdown.min() >= 1
+    assert np.log(slowdown).mean() == pytest.approx(0.5 * math.sqrt(2 / math.pi), rel=0.02)
+
+
+def test_links_are_lognormal_around_their_median():
+    rates = people(clients=20_000, spreads=(0.0, 0.5), link_bytes_per_s=1e6).link_bytes_per_s
+    assert np.median(rates) == pytest.approx(1e6, rel=0.02)
+    assert np.log(rates).std() == pytest.approx(0.5, rel=0.02)
 
 
 def test_edges_have_clients_in_order():

@@ -1,0 +1,156 @@
+"""Stragglers and failures: what they cost a plan, whatever it is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from simulator.check_plan import check_plan
+from simulator.errors import InputError, UnknownNameError
+from simulator.simulate import simulate
+from tests.workloads.plans.machines import STEP, ideal, job, quick_server, run, seconds, step_s
+from workloads.plans import (
+    DISTURBED,
+    PLANS,
+    DataParallel,
+    Failures,
+    LocalSGD,
+    ParameterServer,
+    Stragglers,
+    find_plan,
+)
+from workloads.plans import _defaults as defaults
+
+LOCAL_S = seconds(job().local_step)
+
+
+@pytest.mark.parametrize("name", sorted(set(PLANS) - {"communicate", "hogwild"}))
+@pytest.mark.parametrize("disturbed", [{"slow_ranks": 1, "delay": 0.5}, {"mtbf_s": 0.1}], ids=str)
+def test_a_disturbed_plan_keeps_the_contract_of_plans(name, disturbed):
+    assert check_plan(find_plan(name, **disturbed), 12).verdict == "fine"
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_parameters_of_disturbances_are_not_those_of_a_plan(name):
+    own = [set(defaults(kind)) for kind in (PLANS[name], *DISTURBED)]
+    assert len(set.union(*own)) == sum(map(len, own))
+
+
+def test_plans_are_found_with_their_disturbances():
+    plan = find_plan("local-sgd", every=2, slow_ranks=1, mtbf_s=9.0)
+    assert plan == Failures(Stragglers(LocalSGD(2), slow_ranks=1), mtbf_s=9.0)
+    with pytest.raises(UnknownNameError, match="did you mean 'slow_ranks'"):
+        find_plan("local-sgd", slowranks=1)
+
+
+# --- stragglers
+
+
+def test_a_slow_rank_takes_so_many_times_as_long():
+    slow = Stragglers(LocalSGD(5), slow_ranks=1, slowdown=3.0)
+    late_s = step_s(slow, ideal(4)) - step_s(LocalSGD(5), ideal(4))
+    assert late_s == pytest.approx(2 * 5 * LOCAL_S)
+
+
+def test_a_slow_rank_is_as_slow_as_a_slow_device():
+    slow = step_s(Stragglers(DataParallel(), slow_ranks=1), ideal(4))
+    assert slow == pytest.approx(step_s(DataParallel(), ideal(4, slow=[0])))
+
+
+@pytest.mark.parametrize("ranks", [2, 8, 32])
+def test_of_exponential_delays_all_wait_for_the_longest(ranks):
+    """E max = 1 + 1/2 + ... + 1/n, an order statistic of the exponential distribution."""
+    steps = 400
+    time_s = run(Stragglers(LocalSGD(1), delay=0.5), ideal(ranks), steps).time_s
+    plain_s = run(LocalSGD(1), ideal(ranks), steps).time_s
+    longest = sum(1 / k for k in range(1, ranks + 1))
+    assert (time_s - plain_s) / steps / LOCAL_S == pytest.approx(0.5 * longest, rel=0.1)
+
+
+def test_asynchronous_workers_wait_for_their_own_delays_only():
+    def lost_s(plan):
+        slow = Stragglers(plan, delay=1.0)
+        return step_s(slow, quick_server(16), 200) - step_s(plan, quick_server(16), 200)
+
+    gradient_s = seconds(job().gradient)
+    assert lost_s(ParameterServer(mode="asynchronous")) == pytest.approx(gradient_s, rel=0.05)
+    longest = sum(1 / k for k in range(1, 17))
+    assert lost_s(ParameterServer()) == pytest.approx(longest * gradient_s, rel=0.05)
+
+
+def test_backup_workers_wait_for_an_earlier_order_statistic():
+    """Longer than for the (n - b)-th of n delays, as late workers end what they have begun."""
+    n, b = 16, 4
+    waits = [
+        (step_s(Stragglers(plan, delay=1.0), quick_server(n), 300) - step_s(plan, quick_server(n)))
+        / seconds(job().gradient)
+        for plan in (ParameterServer(backup=b), ParameterServer())
+    ]
+    assert sum(1 / k for k in range(b + 1, n + 1)) < waits[0] < 0.7 * waits[1]
+
+
+def test_lognormal_delays_have_their_logarithms_mean():
+    plan = Stragglers(LocalSGD(1), delay=0.5, distribution="lognormal")
+    factors = np.diff(run(plan, ideal(1), 2000).step_ends_s) / LOCAL_S
+    assert factors.min() >= 1
+    assert np.log(factors).mean() == pytest.approx(0.5 * math.sqrt(2 / math.pi), rel=0.05)
+
+
+def test_delays_depend_on_the_seed_only():
+    ends = [run(Stragglers(LocalSGD(1), delay=1.0), ideal(3), 5, seed).step_ends_s
+            for seed in (0, 0, 1)]  # fmt: skip
+    assert ends[0] == ends[1] != ends[2]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"slow_ranks": -1}, "slow_ranks: expected a whole number of at least 0"),
+        ({"slowdown": 0.5}, "slowdown must be finite and at least 1; got 0.5"),
+        ({"delay": -0.1}, "delay: expected a finite number of at least 0"),
+        ({"distribution": "normal"}, "did you mean 'lognormal'"),
+        ({"mtbf_s": 0.0}, "mtbf_s: expected a finite number above 0"),
+        ({"restart_s": -1.0}, "restart_s: expected a finite number of at least 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(parameters, message):
+    with pytest.raises(InputError, match=message):
+        find_plan("data-parallel", **parameters)
+
+
+def test_there_are_no_more_slow_ranks_than_ranks():
+    with pytest.raises(InputError, match="5 slow ranks of 4"):
+        simulate(STEP, ideal(4), Stragglers(LocalSGD(), slow_ranks=5))
+
+
+# --- failures
+
+MTBF_S, RESTART_S, EVERY_S, CHECKPOINT_S = 400.0, 5.0, 20.0, 1.0
+
+
+def test_checkpoints_cost_their_time_at_every_interval():
+    plan = Failures(LocalSGD(1), checkpoint_every_s=EVERY_S, checkpoint_s=CHECKPOINT_S)
+    steps = 5000
+    plain_s = steps * LOCAL_S
+    expected = plain_s * (1 + CHECKPOINT_S / EVERY_S)
+    assert run(plan, ideal(1), steps).time_s == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+def test_failures_cost_restarts_and_half_an_interval(ranks):
+    """W (1 + C / T) (1 + n / M (R + T / 2)), to first order (Young 1974; Daly 2006)."""
+    plan = Failures(LocalSGD(1), MTBF_S * ranks, RESTART_S, EVERY_S, CHECKPOINT_S)
+    steps = 60_000
+    plain_s = run(LocalSGD(1), ideal(ranks), 100).time_s / 100 * steps
+    lost = (RESTART_S + EVERY_S / 2) / MTBF_S
+    expected = plain_s * (1 + CHECKPOINT_S / EVERY_S) * (1 + lost)
+    found = simulate(STEP, ideal(ranks), plan, steps=steps, record=False)
+    assert found.time_s == pytest.approx(expected, rel=0.02)
+    assert any(note.startswith("failures: ") for note in found.notes)
+
+
+def test_without_checkpoints_a_rank_starts_from_the_beginning():
+    plan = Failures(LocalSGD(1), mtbf_s=0.4 * 100 * LOCAL_S)
+    assert run(plan, ideal(1), 100).time_s > 1.3 * 100 * LOCAL_S
