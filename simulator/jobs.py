@@ -16,6 +16,8 @@ from simulator.run import Run
 from simulator.simulate import check_memory, machine_of, run_of, simulate
 from simulator.workload import Job, Workload
 
+SHARED_NETWORK = "energy leaves out the network, which other jobs use as well"
+
 
 @dataclass(frozen=True)
 class OnDevices:
@@ -92,7 +94,7 @@ class JobRun:
 
     Parameters
     ----------
-    run : of the job, with times from its start; energy of what it shares is unknown
+    run : of the job, with times from its start; energy of devices that it shares is unknown
     start_s : when it began, seconds
     """
 
@@ -154,7 +156,12 @@ def simulate_jobs(
         for job, plan in zip(jobs, plans, strict=True)
     ]
     outcomes = execute_jobs(parts, on, record=record)
-    return tuple(
-        JobRun(run_of(part.job, on, part.plan, placement, outcome), part.start_s)
+    notes = (SHARED_NETWORK,) if len(jobs) > 1 and on.network is not None else ()
+    runs = [
+        run_of(part.job, on, part.plan, placement, outcome)
         for part, placement, outcome in zip(parts, placements, outcomes, strict=True)
+    ]
+    return tuple(
+        JobRun(replace(run, notes=(*run.notes, *notes)), part.start_s)
+        for run, part in zip(runs, parts, strict=True)
     )

@@ -80,8 +80,8 @@ def execute_jobs(
 ) -> tuple[Outcome, ...]:
     """Run several jobs on a machine, on one simulated clock; each outcome counts from its start.
 
-    Jobs compete for what they share of devices and network, and exchange nothing. What a device
-    or the network draws is in no job's energy where several use it.
+    Jobs compete for what they share of devices and network, and exchange nothing. What the network
+    draws is in no job's energy, and that of a device that several use is unknown.
 
     Parameters
     ----------
@@ -306,14 +306,16 @@ def _step_ends(actors: Sequence[Actor], cast: _Cast, time_s: float) -> tuple[flo
 
 
 def _energy(scene: Scene, time_s: float, shared: Container[int], alone: bool) -> Energy:
-    """Return the energy by component; of what other jobs use as well it is unknown."""
+    """Return the energy by component.
+
+    Of devices that other jobs use as well it is unknown; a network that they use is left out.
+    """
     parts: list[tuple[Energy, int]] = []
     for index, copies in scene.copies.items():
         energy = scene.device(index, copies).energy(time_s)
         parts.append((_unknown(energy) if index in shared else energy, copies))
-    if scene.fabric is not None:
-        energy = scene.fabric.energy(time_s)
-        parts.append((energy if alone else _unknown(energy), 1))
+    if scene.fabric is not None and alone:
+        parts.append((scene.fabric.energy(time_s), 1))
     by_component: dict[str, list[tuple[float | None, int]]] = {}
     for energy, copies in parts:
         for name, joules in energy.components.items():
