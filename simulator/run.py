@@ -132,15 +132,10 @@ class Run:
             return None
         return bandwidth * pattern.bus_factor(self.placement.size)
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        names = METRICS if self.workload.pattern is None else PATTERN_METRICS
-        return names if self.sent_bytes is None else (*names, "sent_bytes")
-
     @cached_property
     def metrics(self) -> Mapping[str, float | None]:
         """Return every figure by its dotted name; None where unknown."""
-        found: dict[str, float | None] = {name: getattr(self, name) for name in self._names}
+        found: dict[str, float | None] = {name: getattr(self, name) for name in _names(self)}
         found |= {f"energy.{n}_j": joules for n, joules in self.energy.components.items()}
         if self.workload.pattern is None:
             parts = {n: size for n, size in self.peak_memory.items() if n != "total"}
@@ -177,19 +172,13 @@ class Run:
 
     def __str__(self) -> str:
         width = max(map(len, self.metrics))
-        title = f"{self.workload.name} on {self.machine.name}, {self._plan_name}"
+        title = f"{self.workload.name} on {self.machine.name}, {_plan_name(self)}"
         lines = [title, *(f"  {n:<{width}}  {self.shown(n)}" for n in self.metrics)]
         if self.baseline:
             lines.append(f"  {'baseline':<{width}}  {self.baseline}")
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  {line}" for line in dict.fromkeys(map(str, self.sources))]
         return "\n".join(lines)
-
-    @property
-    def _plan_name(self) -> str:
-        ranks, threads = self.placement.size, max(self.placement.threads)
-        shape = f"{ranks} rank{'s' * (ranks > 1)} of {threads} thread{'s' * (threads > 1)}"
-        return f"plan {type(self.plan).__name__}, {shape}"
 
     def shown(self, name: str) -> str:
         """Return a figure as a person would write it, with its interval."""
@@ -211,6 +200,17 @@ PATTERN_METRICS = (
     "communication_share", "idle_share", "energy_j", "mean_power_w", "cost",
 )  # fmt: skip
 """The figures of a run that only communicates."""
+
+
+def _names(run: Run) -> tuple[str, ...]:
+    names = METRICS if run.workload.pattern is None else PATTERN_METRICS
+    return names if run.sent_bytes is None else (*names, "sent_bytes")
+
+
+def _plan_name(run: Run) -> str:
+    ranks, threads = run.placement.size, max(run.placement.threads)
+    shape = f"{ranks:,} rank{'s' * (ranks > 1)} of {threads} thread{'s' * (threads > 1)}"
+    return f"plan {type(run.plan).__name__}, {shape}"
 
 
 _ENERGIES = ("energy_j", "energy_per_sample_j")

@@ -192,10 +192,14 @@ def _baseline(
 def _overhead_share(
     workload: Workload, machine: Machine, placement: Placement, compute_share: float
 ) -> float | None:
-    kinds = Counter(zip(placement.devices, placement.threads, strict=True))
+    kinds = Counter(
+        (id(machine.devices[index]), threads)
+        for index, threads in zip(placement.devices, placement.threads, strict=True)
+    )
+    devices = {id(device): device for device in used_devices(machine, placement)}
     shares = 0.0
-    for (index, threads), ranks in kinds.items():
-        device = machine.devices[index]
+    for (which, threads), ranks in kinds.items():
+        device = devices[which]
         if not isinstance(device, Calibrated):
             return None
         parts = device.breakdown_s(workload.graph, threads)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from hwmodels.devices import find_device, with_fields
-from hwmodels.network.systems import machine_of as machine_of_system
 from hwmodels.system_files import find_system, is_system, system_names
 from hwmodels.this_machine import NAME as THIS_MACHINE
 from hwmodels.this_machine import this_machine
@@ -162,7 +161,7 @@ def machine_of(scenario: Scenario) -> Machine:
     """
     changes: dict[str, Any] = scenario.under("on")
     if is_system(scenario.on):
-        return machine_of_system(find_system(scenario.on), changes.pop("devices", None), changes)
+        return _system_machine(scenario.on, changes.pop("devices", None), changes)
     device = named_device(scenario.on)
     if "devices" in changes:
         raise InputError(f"on.devices: '{scenario.on}' is one device; systems have several "
@@ -184,10 +183,15 @@ def named_device(name: str) -> Device:
         raise UnknownNameError("device or system" if near else error.kind, name, known) from None
 
 
+def _system_machine(name: str, devices: Any, changes: Mapping[str, Any]) -> Machine:
+    from hwmodels.network.systems import machine_of as made  # which takes a while to import
+
+    return made(find_system(name), devices, changes)
+
+
 def first_device(name: str) -> Device:
     """Return a device by its name, or one of those of a system."""
-    return machine_of_system(find_system(name), 1).devices[0] if is_system(name) else named_device(
-        name)  # fmt: skip
+    return _system_machine(name, 1, {}).devices[0] if is_system(name) else named_device(name)
 
 
 def usual_plan(values: Mapping[str, Value]) -> str | None:

@@ -66,7 +66,7 @@ def _defaults(kind: type[Plan]) -> dict[str, Any]:
     return {field.name: field.default for field in found if field.name != "plan"}
 
 
-def find_plan(name: str, **parameters: Any) -> Plan:
+def find_plan(name: str, /, **parameters: Any) -> Plan:
     """Return the plan of this name, disturbed as far as parameters say.
 
     Raises
