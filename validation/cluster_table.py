@@ -51,14 +51,14 @@ class Sampling:
     """
 
     most: int = 25
-    least: int = 7
+    least: int = 9
     budget_s: float = 1.5
 
     def calls(self, call_s: float) -> int:
         """Return how many calls are made of which one takes so long (seconds).
 
         >>> Sampling().calls(0.1), Sampling().calls(1.0), Sampling().calls(1e-3)
-        (15, 7, 25)
+        (15, 9, 25)
         """
         affordable = int(self.budget_s / call_s) if call_s > 0 else self.most
         return min(self.most, max(self.least, affordable))
@@ -163,7 +163,8 @@ def _record(point: Point, calls: Sequence[Calls], answers: Answers) -> dict[str,
 def _calmer(times_s: Sequence[float], delays_s: Sequence[float | None]) -> list[int]:
     """Return which calls to keep: clean ones, else the half in which ranks waited least for a core.
 
-    Where there are more ranks than cores, hardly any call is clean; waiting is part of it.
+    Where there are more ranks than cores, hardly any call is clean: waiting is part of it. And as TCP
+    now and then waits for a packet that was lost, a median needs many calls.
     """
     clean = calm(times_s, delays_s)
     if len(clean) >= ENOUGH or None in delays_s:
