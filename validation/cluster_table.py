@@ -163,8 +163,8 @@ def _record(point: Point, calls: Sequence[Calls], answers: Answers) -> dict[str,
 def _calmer(times_s: Sequence[float], delays_s: Sequence[float | None]) -> list[int]:
     """Return which calls to keep: clean ones, else the half in which ranks waited least for a core.
 
-    Where there are more ranks than cores, hardly any call is clean: waiting is part of it. And as TCP
-    now and then waits for a packet that was lost, a median needs many calls.
+    Where there are more ranks than cores, hardly any call is clean: waiting is part of it. And as
+    TCP now and then waits for a packet that was lost, a median needs many calls.
     """
     clean = calm(times_s, delays_s)
     if len(clean) >= ENOUGH or None in delays_s:
