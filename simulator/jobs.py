@@ -13,7 +13,7 @@ from simulator.formula import check_whole, numbers
 from simulator.ops import IntArray
 from simulator.protocols import Machine, Placement, Plan, Program
 from simulator.run import Run
-from simulator.simulate import check_memory, machine_of, run_of, simulate
+from simulator.simulate import check_memory, job_of, machine_of, run_of, simulate
 from simulator.workload import Job, Workload
 
 SHARED_NETWORK = "energy leaves out the network, which other jobs use as well"
@@ -152,7 +152,7 @@ def simulate_jobs(
     placements = [place(plan, on) for plan in plans]
     check_memory(on, [(j.workload, p) for j, p in zip(jobs, placements, strict=True)])
     parts = [
-        Part(Job.of(job.workload, steps=job.steps, seed=job.seed), plan, job.start_s)
+        Part(job_of(job.workload, job.plan, job.steps, job.seed), plan, job.start_s)
         for job, plan in zip(jobs, plans, strict=True)
     ]
     outcomes = execute_jobs(parts, on, record=record)

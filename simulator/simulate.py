@@ -28,7 +28,7 @@ from simulator.protocols import (
 from simulator.run import Run
 from simulator.source import Source
 from simulator.units import format_quantity
-from simulator.workload import Job, Workload
+from simulator.workload import BUCKET_BYTES, Job, Workload
 
 
 def simulate(
@@ -63,7 +63,7 @@ def simulate(
     ProgramError : the plan's program deadlocks, races or disagrees
     """
     machine = machine_of(workload, on)
-    job = Job.of(workload, steps=steps, seed=seed)
+    job = job_of(workload, plan, steps, seed)
     placement = place(plan, machine)
     check_memory(machine, [(workload, placement)])
     outcome = execute(job, machine, plan, record=record)
@@ -130,6 +130,18 @@ def machine_of(workload: Workload, on: Machine | Device) -> Machine:
         raise InputError(f"on: expected a Machine or a Device, got {on!r}; find_device gives one "
                          "by its name")  # fmt: skip
     return Machine(on.name, (on,))
+
+
+def job_of(workload: Workload, plan: Plan, steps: int, seed: int) -> Job:
+    """Return the job of a workload, with gradient buckets as large as the plan has them.
+
+    A plan that says nothing of buckets but has a `plan` of its own is as that one.
+    """
+    found: object = plan
+    while not hasattr(found, "bucket_bytes") and hasattr(found, "plan"):
+        found = found.plan
+    bucket_bytes = getattr(found, "bucket_bytes", BUCKET_BYTES)
+    return Job.of(workload, steps=steps, seed=seed, bucket_bytes=bucket_bytes)
 
 
 def _step_time_s(outcome: Outcome, steps: int) -> float:

@@ -14,6 +14,7 @@ from hwmodels.network.systems import cluster
 from hwmodels.network.wires import Wire
 from simulator.check_plan import check_plan, training_step
 from simulator.engine.execute import execute
+from simulator.errors import InputError
 from simulator.ideal import IdealDevice, ideal_machine
 from simulator.protocols import Machine
 from simulator.simulate import simulate
@@ -109,3 +110,62 @@ def test_the_interval_holds_the_networks_error_by_its_share_of_the_time():
         whole[name] = found.interval[1] / found.interval[0], found.communication_share
     assert whole["slow"][1] > whole["fast"][1]
     assert all(1 < ratio < 4 for ratio, _ in whole.values())
+
+
+# --- several batches a step, and a batch that is dealt
+
+
+def test_accumulation_adds_computing_and_no_communication():
+    machine = on_star(4, 1e9, 1e7)
+    one, four = (simulate(STEP, machine, DataParallel(accumulation=count)) for count in (1, 4))
+    works = Job.of(STEP).works
+    both_s = sum(float(works[name].graph.flops.sum()) for name in ("forward", "backward")) / 1e7
+    assert four.step_time_s - one.step_time_s == pytest.approx(3 * both_s)
+    assert four.samples_per_step == 4 * one.samples_per_step
+
+
+def test_a_bucket_as_large_as_all_gradients_hides_nothing():
+    """Forward, backward, all-reduce and update one after the other."""
+    nbytes = sum(bucket.nbytes for bucket in Job.of(STEP).buckets)
+    found = simulate(STEP, on_star(4, 1e9, 1e7), DataParallel(bucket_bytes=nbytes))
+    computing_s = float(STEP.graph.flops.sum()) / 1e7
+    all_s = ring_all_reduce_s(nbytes, 4, Link(2e-6, 1e9))
+    assert found.step_time_s == pytest.approx(computing_s + all_s, rel=1e-9)
+
+
+def training(batch):
+    return sm.mlp(batch=batch, training=True)
+
+
+def test_a_global_batch_is_dealt_over_the_ranks():
+    """As large a share on each as if the workload had been built with it."""
+    dealt = simulate(training(1), ideal_machine(4), DataParallel(global_batch=256))
+    built = simulate(training(64), ideal_machine(4), DataParallel())
+    assert dealt.step_time_s == built.step_time_s
+    assert dealt.samples_per_step == built.samples_per_step == 256
+    assert "1 of 4 ranks simulated" in dealt.notes
+
+
+def test_the_largest_share_of_an_uneven_batch_binds():
+    uneven = simulate(training(1), ideal_machine(3), DataParallel(global_batch=100))
+    assert uneven.samples_per_step == 100
+    assert uneven.step_time_s == pytest.approx(
+        simulate(training(34), ideal_machine(3), DataParallel()).step_time_s, rel=1e-6
+    )
+
+
+def test_a_global_batch_is_dealt_over_accumulated_batches_too():
+    plan = DataParallel(global_batch=96, accumulation=3)
+    found = simulate(training(1), ideal_machine(4), plan)
+    same = simulate(training(8), ideal_machine(4), DataParallel(accumulation=3))
+    assert found.step_time_s == same.step_time_s
+    assert found.samples_per_step == same.samples_per_step
+
+
+def test_what_cannot_be_dealt_is_refused():
+    with pytest.raises(InputError, match="global_batch of 3 has not a sample for each of 4 ranks"):
+        simulate(training(1), ideal_machine(4), DataParallel(global_batch=3))
+    with pytest.raises(InputError, match="needs a workload with a batch; 'check' has none"):
+        simulate(STEP, ideal_machine(2), DataParallel(global_batch=8))
+    with pytest.raises(InputError, match="accumulation: expected a whole number of at least 1"):
+        DataParallel(accumulation=0)

@@ -72,12 +72,10 @@ def part_of(work: Work, share: float, reads: tuple[str, ...], writes: tuple[str,
 def shard(buffer: Buffer, index: int, parts: int) -> Buffer:
     """Return one of the equal parts of a buffer, itself where there is one.
 
-    >>> shard(Buffer("grad", 8.0), 1, 2)
-    Buffer(name='grad.1of2', nbytes=4.0)
+    >>> shard(Buffer("grad", 8.0), 1, 2).name
+    'grad[1/2]'
     """
-    if parts == 1:
-        return buffer
-    return Buffer(f"{buffer.name}.{index}of{parts}", buffer.nbytes / parts)
+    return buffer if parts == 1 else buffer.part(index, parts)
 
 
 @functools.lru_cache(maxsize=MOST_KEPT)
