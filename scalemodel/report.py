@@ -150,6 +150,8 @@ class Predicted(NamedTuple):
 
 def ratio_document(ratio: Ratio, first: Predicted, second: Predicted) -> dict[str, Any]:
     """Return how many times as fast one run is as another, for JSON."""
+    computes = all(side.run.workload.pattern is None for side in (first, second))
+    pace = "throughput" if computes else "step_time_s"
     return {
         "metric": "ratio",
         "value": ratio.value,
@@ -160,7 +162,7 @@ def ratio_document(ratio: Ratio, first: Predicted, second: Predicted) -> dict[st
         "draws": ratio.draws,
         "scenario": first.scenario.as_dict(),
         "against": second.scenario.as_dict(),
-        "throughput": [figure(side.run, "throughput") for side in (first, second)],
+        pace: [figure(side.run, pace) for side in (first, second)],
         "calibration": [calibration_of(side.run) for side in (first, second)],
         "seed": ratio.seed,
         "version": VERSION,

@@ -168,7 +168,7 @@ class Run:
             return value * self.power_ratio[0], value * self.power_ratio[1]
         if name in ("step_time_s", "time_s"):
             return value * low, value * high
-        return (value / high, value / low) if name == "throughput" else None
+        return (value / high, value / low) if name in _PACES else None
 
     def __str__(self) -> str:
         width = max(map(len, self.metrics))
@@ -213,6 +213,7 @@ def _plan_name(run: Run) -> str:
     return f"plan {type(run.plan).__name__}, {shape}"
 
 
+_PACES = ("throughput", "algorithm_bandwidth_bytes_per_s", "bus_bandwidth_bytes_per_s")
 _ENERGIES = ("energy_j", "energy_per_sample_j")
 
 

@@ -61,7 +61,9 @@ def test_a_pattern_on_a_system_says_time_bandwidth_bytes_energy_and_algorithm(do
     metrics = found["metrics"]
     assert found["scenario"]["plan"] == "communicate"
     assert 3e-3 < metrics["step_time_s"]["value"] < 5e-3
-    assert metrics["bus_bandwidth_bytes_per_s"]["unit"] == "B/s"
+    bandwidth = metrics["bus_bandwidth_bytes_per_s"]
+    assert bandwidth["unit"] == "B/s"
+    assert bandwidth["low"] < bandwidth["value"] < bandwidth["high"]
     assert metrics["sent_bytes"]["value"] > 1e9
     assert metrics["energy_j"]["value"] > 0
     assert "all_reduce by nccl: in-switch" in found["notes"]
@@ -156,6 +158,12 @@ def test_a_topology_is_drawn_of_a_shape_or_of_a_system(refused):
     assert "give either" in refused("plot", "topology")
     assert "give either" in refused("plot", "topology", "star", "--on", "dgx-1")
     assert "has no network" in refused("plot", "topology", "--on", "dgx-1", "--devices", "1")
+
+
+def test_patterns_are_compared_on_two_machines(document):
+    found = document("predict", "all-reduce", *DGX, "--against", "dgx-a100-80gb")
+    assert found["value"] > 1.5
+    assert [side["unit"] for side in found["step_time_s"]] == ["s", "s"]
 
 
 def test_what_binds_a_run_may_be_the_network():
