@@ -306,3 +306,39 @@ def test_energy_of_links_without_a_figure_is_left_out_and_named():
     assert known.notes == ()
     assert "ethernet-1g" in dark.notes[0]
     assert dark.joules_per_byte is None
+
+
+# --- what it is judged by ----------------------------------------------------------------------
+
+
+def test_a_network_names_what_can_bind_it_and_scales_it():
+    network = network_of(cluster("gigabit-ethernet"))
+    assert network.resources == ("network.bandwidth",)
+    group, nbytes = Group.of(range(8)), 1e9
+    slow, quick = (network.scaled("network.bandwidth", factor) for factor in (1, 2))
+    times = [one.collective_s("all_reduce", nbytes, group) for one in (slow, quick)]
+    assert times[0] == pytest.approx(2 * times[1], rel=0.01)
+    with pytest.raises(UnknownNameError, match="resource of a network"):
+        network.scaled("network.bandwith", 2)
+
+
+def test_nccl_on_faster_links_is_faster_too():
+    network = network_of(cluster("dgx-a100-80gb", devices=16))
+    group = Group.of(range(16))
+    now, twice = (network.scaled("network.bandwidth", factor).collective_s("all_reduce", 1e9, group)
+                  for factor in (1, 2))  # fmt: skip
+    assert now == pytest.approx(2 * twice, rel=0.15)
+
+
+def test_nccl_is_less_sure_between_nodes_and_on_gpus_that_nobody_measured():
+    def width(name, devices):
+        low, high = network_of(cluster(name, devices=devices)).error_ratio(["all_reduce"])
+        return high / low
+
+    assert 1 < width("dgx-a100-80gb", 8) < width("dgx-a100-80gb", 16)
+    assert width("dgx-a100-80gb", 8) < width("dgx-2", 8)
+
+
+def test_textbooks_do_not_know_how_wrong_they_are():
+    network = network_of(cluster("tpu-v4-pod", devices=8))
+    assert network.error_ratio(["all_reduce"]) is None
