@@ -202,11 +202,9 @@ class Flows:
 
     def _arrange(self) -> None:
         """Let the table drop and take what has gathered since it was last asked."""
-        if self._leaving:
-            self.table.drop(np.array(self._leaving))
+        if self._leaving or self._joining:
+            self.table.change(self._leaving, self._joining)
             self._leaving.clear()
-        if self._joining:
-            self.table.add(self._joining)
             self._joining.clear()
 
     def _leave_alone(self, ticket: int, play: Play) -> None:

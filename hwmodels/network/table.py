@@ -87,6 +87,16 @@ def _joined(many: Sequence[Messages]) -> Messages:
     return Messages(routes=routes, before=before, **columns)
 
 
+def _without(whole: Messages, owners: Sequence[int]) -> Messages:
+    """Return messages without those of some traffic."""
+    one = len(owners) == 1
+    stays = whole.owner != owners[0] if one else ~np.isin(whole.owner, owners)
+    place = np.cumsum(stays) - 1
+    left = whole.take(stays)
+    left.before = np.where(left.before < 0, -1, place[left.before])
+    return left
+
+
 class Table:
     """Be messages that compete: a row for each, or for each kind of equal ones.
 
@@ -103,20 +113,11 @@ class Table:
         self._due_s = math.inf
         self.rows: Messages | None = None
 
-    def add(self, new: Sequence[Messages]) -> None:
-        """Take in messages."""
+    def change(self, gone: Sequence[int], new: Sequence[Messages]) -> None:
+        """Leave out the messages of some traffic, and take in others."""
         old = self.messages()
-        self._arrange(_joined([*([] if old is None else [old]), *new]))
-
-    def drop(self, owners: IntArray) -> None:
-        """Leave out the messages of some traffic."""
-        whole = self.messages()
-        assert whole is not None
-        stays = ~np.isin(whole.owner, owners)
-        place = np.cumsum(stays) - 1
-        left = whole.take(stays)
-        left.before = np.where(left.before < 0, -1, place[left.before])
-        self._arrange(left)
+        parts = [] if old is None else [_without(old, gone) if gone else old]
+        self._arrange(_joined([*parts, *new]))
 
     def messages(self) -> Messages | None:
         """Return all messages with their state; None where there are none."""
@@ -132,7 +133,8 @@ class Table:
             self.rows = None
             return
         folded: Rows | None = None
-        if self._fold and len(whole.owner) >= WORTH_FOLDING * len(np.unique(whole.owner)):
+        many = self._fold and len(whole.owner) >= WORTH_FOLDING
+        if many and len(whole.owner) >= WORTH_FOLDING * len(np.unique(whole.owner)):
             alike = [getattr(whole, name) for name in COLUMNS if name not in ("routes", "before")]
             folded = fold_rows(whole.routes, alike, whole.before, self._bandwidth)
             self._whole, self._row = whole, folded.row
