@@ -2,7 +2,7 @@
 
 
 def ring_all_reduce(rank, buffer):
-    """Add up in p - 1 steps, hand the sums round in p - 1 more; a step sends a p-th of the buffer."""
+    """Add up in p - 1 steps and hand the sums round in p - 1 more; each sends a p-th."""
     p, right, left = rank.size, (rank.id + 1) % rank.size, (rank.id - 1) % rank.size
     for step in range(2 * (p - 1)):
         yield rank.send(buffer.part((rank.id - step) % p, p), to=right)
