@@ -68,6 +68,6 @@ for title, nbytes in SIZES.items():
     assert (abs(table["own ring"] / table["formula"] - 1) < 1e-9).all()
     print(f"all-reduce of {title}, ms\n\n{table.to_string(float_format='{:.3f}'.format)}\n")
 
-print("""A ring keeps every link busy in both directions: the time of a large buffer hardly grows with
-the ranks, while rank 0 waits for all of them on its one link. Of a small buffer only the number of
-steps counts: there the ring is the slow one, and libraries change to trees.""")
+print("""A ring keeps every link busy in both directions: the time of a large buffer hardly grows
+with the ranks, while rank 0 waits for all of them on its one link. Of a small buffer only the
+number of steps counts: there the ring is the slow one, and libraries change to trees.""")
