@@ -202,7 +202,8 @@ def _crowds(numbers: Numbers, ranks: FloatArray) -> tuple[FloatArray, FloatArray
 
 def _mesh(wires: Wires, ranks: FloatArray) -> FloatArray:
     """Return how much longer data take (n,) where links form a mesh that rings only partly use."""
-    rings = tuning()["mesh_rings"].get(wires.generation) if wires.own_links else None
+    meshed = wires.own_links and not wires.switched
+    rings = tuning()["mesh_rings"].get(wires.generation) if meshed else None
     if rings is None:
         return np.ones(len(ranks))
     at = np.minimum(ranks, len(rings)).astype(np.int64) - 1

@@ -64,6 +64,7 @@ class Nccl:
     spec : of the devices
     find : gives the spec of a device by its name
     folders : of fits, the first that has one counts
+    switched : whether own links lead to switches also where those of such devices may form a mesh
 
     >>> from hwmodels.devices import find_spec
     >>> nccl = Nccl(spec=find_spec("nvidia-h100-sxm-80gb"), find=find_spec)
@@ -75,7 +76,13 @@ class Nccl:
     spec: Spec
     find: FindSpec
     folders: tuple[Path, ...] = ()
+    switched: bool = False
     _known: dict[FitKey, FamilyFit] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def wires(self) -> Wires:
+        """Return the wires of each device."""
+        return replace(wires_of(self.spec), switched=self.switched)
 
     def parts_s(
         self, kind: str, nbytes: FloatArray, ranks: int, dtype: str = "float32",
@@ -102,7 +109,7 @@ class Nccl:
             raise InputError(f"{kind} needs a group of at least 2 ranks; got {ranks}")
         if not (np.isfinite(sizes) & (sizes >= 0)).all():
             raise InputError(f"{kind} of {sizes.min():g} bytes; bytes must be finite, at least 0")
-        calls = Calls(kind, dtype, wires_of(self.spec), sizes, np.full(len(sizes), float(ranks)))
+        calls = Calls(kind, dtype, self.wires, sizes, np.full(len(sizes), float(ranks)))
         fit = self.fit(kind, dtype)
         parts = parts_of(calls, fit) if spread is None else _spread_parts(calls, spread, fit)
         return parts.overhead_s, parts.memory_s

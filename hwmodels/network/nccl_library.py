@@ -13,7 +13,7 @@ import numpy as np
 
 from hwmodels.network.nccl_fits import Nccl, Spread, spreads
 from hwmodels.network.nccl_nodes import Fabric, outside_bytes
-from hwmodels.network.nccl_plan import IN_SWITCH, WAYS, Calls, Nodes, tuning, way, wires_of
+from hwmodels.network.nccl_plan import IN_SWITCH, WAYS, Calls, Nodes, tuning, way
 from hwmodels.network.schedules import Step
 from hwmodels.network.topology import Topology
 from hwmodels.network.traffic import Traffic
@@ -83,7 +83,7 @@ class NcclLibrary:
             return "direct"
         group = _grouped(np.sort(devices), self.devices_per_node or int(devices.max()) + 1)
         ranks = len(group.counts) * float(group.counts.max())
-        calls = Calls(kind, self.dtype, wires_of(self.nccl.spec), np.array([nbytes]),
+        calls = Calls(kind, self.dtype, self.nccl.wires, np.array([nbytes]),
                       np.array([ranks]))  # fmt: skip
         spread = self._spread(group, topology)
         nodes = None
@@ -102,7 +102,7 @@ class NcclLibrary:
         if not step.steps:
             return None
         channels = tuning()["channels"]
-        wires = wires_of(self.nccl.spec)
+        wires = self.nccl.wires
         if not wires.own_links:
             units = channels["pcie"]
         else:
@@ -146,7 +146,7 @@ class NcclLibrary:
             float(one[0])
             for one in self.nccl.parts_s(kind, np.array([nbytes]), ranks, self.dtype, spread)
         )
-        wires = wires_of(self.nccl.spec)
+        wires = self.nccl.wires
         if step is None:
             calls = Calls(kind, self.dtype, wires, np.array([nbytes]), np.array([float(ranks)]))
             step = _step(calls, group)

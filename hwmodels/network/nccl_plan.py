@@ -42,12 +42,14 @@ class Wires:
     bytes_per_s : of all its links to the others of its node by the datasheet, one direction
     own_links : whether these are its own (NVLink), else they go over the host (PCIe)
     generation : that NCCL takes it for
+    switched : whether its own links lead to switches, where they may form a mesh
     """
 
     name: str
     bytes_per_s: float
     own_links: bool
     generation: str
+    switched: bool = False
 
 
 def wires_of(spec: Spec) -> Wires:

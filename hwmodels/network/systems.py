@@ -215,11 +215,13 @@ class Spread:
     node : devices of a node
     nic_bytes_per_s : of all network cards of a node; None: there is one node
     fabric : measured network whose numbers NCCL takes
+    switched : whether devices of a node are joined by switches, which not all of NVLink are
     """
 
     node: int = 1
     nic_bytes_per_s: float | None = None
     fabric: str = USUAL_FABRIC
+    switched: bool = False
 
 
 def library_of(name: str, device: Device, spread: Spread) -> Library:
@@ -246,9 +248,12 @@ def library_of(name: str, device: Device, spread: Spread) -> Library:
     if spec.kind != "gpu":
         raise InputError(f"nccl communicates between GPUs; device '{device.name}' is none: "
                          "take gloo")  # fmt: skip
-    return NcclLibrary(nccl=Nccl(spec=spec, find=find_spec), devices_per_node=spread.node,
-                       nic_bytes_per_s=spread.nic_bytes_per_s,
-                       fabric=find_fabric(spread.fabric))  # fmt: skip
+    return NcclLibrary(
+        nccl=Nccl(spec=spec, find=find_spec, switched=spread.switched),
+        devices_per_node=spread.node,
+        nic_bytes_per_s=spread.nic_bytes_per_s,
+        fabric=find_fabric(spread.fabric),
+    )
 
 
 def usual_library(device: Device) -> str:
@@ -266,9 +271,13 @@ def _library(system: System, device: Device, built: Built) -> Library:
     name = system.text("library") or usual_library(device)
     if name == "textbook" and system.text("node.shape") in ("mesh", "graph"):
         return Textbook(algorithms=dict.fromkeys(DIRECT, "direct"))
-    size = system.count("node.devices", 1)
-    return library_of(name, device, Spread(size, built.nic_bytes_per_s,
-                                           built.fabric or USUAL_FABRIC))  # fmt: skip
+    spread = Spread(
+        node=system.count("node.devices", 1),
+        nic_bytes_per_s=built.nic_bytes_per_s,
+        fabric=built.fabric or USUAL_FABRIC,
+        switched=system.text("node.shape") == "switch",
+    )
+    return library_of(name, device, spread)
 
 
 # --- networks of one's own -----------------------------------------------------------------------

@@ -339,6 +339,11 @@ def test_nccl_is_less_sure_between_nodes_and_on_gpus_that_nobody_measured():
     assert width("dgx-a100-80gb", 8) < width("dgx-2", 8)
 
 
+def test_v100s_around_switches_use_all_their_links_and_two_of_a_mesh_a_few():
+    meshed, switched = (cluster(name, devices=2) for name in ("dgx-1", "dgx-2"))
+    assert all_reduce_s(meshed) == pytest.approx(3 * all_reduce_s(switched), rel=0.1)
+
+
 def test_textbooks_do_not_know_how_wrong_they_are():
     network = network_of(cluster("tpu-v4-pod", devices=8))
     assert network.error_ratio(["all_reduce"]) is None
