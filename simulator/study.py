@@ -3,6 +3,7 @@
 ```toml
 workload = "resnet50"
 on = "my-server.toml"              # a name in the catalog, or a file beside this one
+devices = 8                        # of a system: the same as on.devices in [set]
 plan = "threads"
 assert = ["step_time_s <= 100 ms"]
 minimize = "energy_j"
@@ -30,7 +31,7 @@ from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.files import read_toml
 from simulator.scenario import FIELDS, Grid, Scenario, T, Value, checked_grid
 
-KEYS: tuple[str, ...] = (*FIELDS, "set", "grid", "assert", "minimize", "job")
+KEYS: tuple[str, ...] = (*FIELDS, "devices", "set", "grid", "assert", "minimize", "job")
 """What a scenario file may hold."""
 
 
@@ -110,6 +111,8 @@ def read_study(path: str | Path) -> Study:
         if key not in KEYS:
             raise FileError(path, str(UnknownNameError("key", key, KEYS)))
     named = {name: document[name] for name in FIELDS if name in document}
+    if "devices" in document:
+        named["on.devices"] = document["devices"]
     job = _flat(path, {"job": _table(path, document, "job")}, "[job]")
     dotted = _flat(path, _table(path, document, "set"), "[set]")
     for name in (named | job).keys() & dotted.keys():

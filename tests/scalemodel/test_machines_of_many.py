@@ -111,9 +111,10 @@ def test_a_system_file_is_taken_by_every_command(document, tmp_path):
     assert document("predict", "all-reduce", "--on", path)["scenario"]["on"] == str(path)
     assert document("show", path)["kind"] == "system"
     scenario = tmp_path / "scenario.toml"
-    scenario.write_text('workload = "all-reduce"\non = "mine.toml"\n[set]\non.devices = 3\n',
-                        encoding="utf-8")  # fmt: skip
-    assert document("predict", "--scenario", scenario)["scenario"]["set"] == {"on.devices": 3}
+    asked = 'workload = "all-reduce"\non = "mine.toml"\n'
+    for count in ("devices = 3", "[set]\non.devices = 3"):
+        scenario.write_text(f"{asked}{count}\n", encoding="utf-8")
+        assert document("predict", "--scenario", scenario)["scenario"]["set"] == {"on.devices": 3}
 
 
 @pytest.mark.parametrize("kind", ["systems", "links"])
