@@ -63,7 +63,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "hwmodels.network.systems": ("cluster",),
     "hwmodels.system_files": ("find_system", "find_link"),
     "workloads.plans": (
-        "Single", "Threads", "Prefetch", "DataParallel", "Communicate", "find_plan",
+        "Single", "Threads", "Prefetch", "DataParallel", "Communicate", "ParameterServer",
+        "LocalSGD", "Gossip", "Hogwild", "Federated", "Stragglers", "Failures", "find_plan",
     ),
     "workloads.card": ("complexity_card",),
 }  # fmt: skip
