@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import simpy
@@ -43,14 +43,6 @@ class Profiled(Protocol):
         time_s : that passed, seconds
         used : what works used of the device
         """
-
-
-@runtime_checkable
-class Communicating(Protocol):
-    """Be a device that does collectives by kernels of its own."""
-
-    def communication(self, footprint: Footprint) -> Profile:
-        """Return a second of a kernel that takes so much of the device, for `hold`."""
 
 
 _REMEMBERED = 100_000
@@ -143,11 +135,14 @@ class OpenDevice:
     device : which
     clock : on which
     ahead : whether a load that is alone takes one event for many ops; results are equal
+    communication : gives a second of the kernel that does a collective, for `hold`; None: the
+        device does not do collectives itself
     """
 
     device: Profiled
     clock: Clock
     ahead: bool = True
+    communication: Callable[[Footprint], Profile] | None = None
     _loads: list[_Load] = field(default_factory=list)
     _since_s: float = 0.0
     _turn: int = 0
@@ -201,11 +196,9 @@ class OpenDevice:
     def occupy(self, footprint: Footprint) -> Callable[[], None]:
         """Take what a collective takes until the returned function is called.
 
-        Where devices do not do collectives themselves, that is nothing.
+        Where the device does not do collectives itself, that is nothing.
         """
-        if not isinstance(self.device, Communicating):
-            return _nothing
-        return self.hold(self.device.communication(footprint))
+        return _nothing if self.communication is None else self.hold(self.communication(footprint))
 
     def _phase(self, work: Work, op: int) -> int:
         if not 0 <= op < len(work.graph):

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from hwmodels.device_file import FindSpec
 from hwmodels.gpu.chip import Chip, chip_of, dies_of
-from hwmodels.gpu.engines import communication, paces_of, profile_of, with_copies
+from hwmodels.gpu.engines import communication_of, paces_of, profile_of, with_copies
 from hwmodels.gpu.families import Error, Timed, costs_of
 from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import Fits
@@ -31,7 +32,7 @@ from hwmodels.spec import NINETY_PERCENT, FamilyFit, Spec
 from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
 from simulator.ops import FloatArray, Graph
-from simulator.protocols import Clock, Device, Footprint
+from simulator.protocols import Clock, Device
 from simulator.source import Source
 
 RESOURCES = ("arithmetic", "memory.bandwidth", "overhead", "link.pcie")
@@ -190,13 +191,6 @@ class Gpu:
         """Return how fast each of the phases that run at the same time goes, over alone."""
         return paces_of(phases, self.chip)
 
-    def communication(self, footprint: Footprint) -> Profile:
-        """Return a second of a kernel of communication that takes so much of the device."""
-        chip = self.chip
-        sms = min(footprint.units / chip.sms, 1.0)
-        bandwidth = min(footprint.bytes_per_s / chip.bandwidth_bytes_per_s, 1.0)
-        return communication(chip, sms, bandwidth)
-
     def power_w(self, threads: int = 1) -> float | None:
         """Return the power while the device does all it can, watts; None where unknown."""
         _check(self, threads)
@@ -221,7 +215,7 @@ class Gpu:
 
     def open(self, clock: Clock) -> OpenDevice:
         """Return the device in use on a clock."""
-        return OpenDevice(self, clock)
+        return OpenDevice(self, clock, communication=partial(communication_of, self.chip))
 
 
 def _slowdown(spec: Spec, matrix: FloatArray) -> FloatArray:

@@ -18,6 +18,7 @@ from hwmodels.profile import Profile
 from hwmodels.sharing import fair_rates
 from simulator.errors import InputError
 from simulator.ops import FROM_HOST, KINDS, BoolArray, Graph
+from simulator.protocols import Footprint
 
 _FROM_HOST = KINDS.index(FROM_HOST)
 
@@ -112,6 +113,12 @@ def communication(chip: Chip, sms: float, bandwidth: float) -> Profile:
     array([1.])
     """
     return _second(sms, bandwidth, chip.bandwidth_bytes_per_s)
+
+
+def communication_of(chip: Chip, footprint: Footprint) -> Profile:
+    """Return a second of the kernel of a collective, which takes at most the whole chip."""
+    sms = min(footprint.units / chip.sms, 1.0)
+    return communication(chip, sms, min(footprint.bytes_per_s / chip.bandwidth_bytes_per_s, 1.0))
 
 
 @functools.lru_cache(maxsize=1024)

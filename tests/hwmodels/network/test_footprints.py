@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hwmodels.gpu.engines import communication_of
 from hwmodels.network.libraries import Gloo
 from hwmodels.network.systems import cluster
 from simulator.actions import Group
@@ -107,5 +108,5 @@ def test_what_is_taken_is_given_back():
 
 def test_a_footprint_is_at_most_the_whole_device():
     device: Any = cluster("dgx-a100-80gb", devices=8).devices[0]
-    profile = device.communication(Footprint(1e6, 1e15))
+    profile = communication_of(device.chip, Footprint(1e6, 1e15))
     assert (profile.compute_s[0], profile.memory_s[0]) == (1.0, 1.0)
