@@ -42,7 +42,7 @@ class Task:
     Parameters
     ----------
     call : "module:function"; it is called with the peers, whom to tell of progress, and `given`
-    given : what else it needs; that and the result can be pickled
+    given : what else it needs; that and the result can be pickled (tensors as arrays)
     """
 
     call: str

@@ -15,9 +15,10 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
 
 from simulator.actions import Group
+from validation.ranks import TIMEOUT_S
 
-TIMEOUT_S = 60.0
-"""How long a rank waits for the others before it says that they will not come, seconds."""
+MEETING_S = 60.0
+"""How long processes may take to meet, on a machine that is busy, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class Peers:
     def meet(cls, rank: int, size: int, meeting: Meeting, timeout_s: float = TIMEOUT_S) -> Peers:
         """Return the place of a process that was started on this machine with its peers."""
         os.environ["GLOO_SOCKET_IFNAME"] = meeting.interface
-        wait = datetime.timedelta(seconds=timeout_s)
+        wait = _longest(timeout_s)
         store = TCPStore(meeting.address, meeting.port, size, is_master=rank == 0, timeout=wait,
                          master_listen_fd=None if rank else meeting.listening)  # fmt: skip
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=wait)
@@ -78,7 +79,7 @@ class Peers:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
             torch.cuda.set_device(device)
         backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
-        dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout_s))
+        dist.init_process_group(backend, timeout=_longest(timeout_s))
         hosts: list[str] = [""] * dist.get_world_size()
         dist.all_gather_object(hosts, f"{platform.node()} {socket.gethostname()}")
         return cls(rank=dist.get_rank(), size=dist.get_world_size(), device=device,
@@ -92,7 +93,7 @@ class Peers:
         if group not in self._groups:
             self._groups[group] = dist.new_group(
                 list(group.ranks), use_local_synchronization=True,
-                timeout=datetime.timedelta(seconds=self.timeout_s),
+                timeout=_longest(self.timeout_s),
             )  # fmt: skip
         return self._groups[group]
 
@@ -120,6 +121,11 @@ class Peers:
     def close(self) -> None:
         """Leave the others."""
         dist.destroy_process_group()
+
+
+def _longest(timeout_s: float) -> datetime.timedelta:
+    """Return how long torch.distributed waits: longer than a program, which can say for what."""
+    return datetime.timedelta(seconds=timeout_s + MEETING_S)
 
 
 def _own_address() -> str:

@@ -6,13 +6,21 @@ import os
 import signal
 import socket
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
+from simulator.workload import Job
+from tests.simulator.plans import DataParallel
 from validation.ranks import Task, Tell
 from validation.torch_peers import Peers
+from validation.torch_twins import twin
+from validation.torch_values import TorchValues, TwinWorks
+from validation.torch_wall import WallRank
+from workloads.registry import find_workload
 
 
 def task(name: str, given: Any = None) -> Task:
@@ -39,6 +47,26 @@ def fail(peers: Peers, tell: Tell, how: str) -> None:
             os._exit(7)
         os.kill(os.getpid(), signal.SIGKILL)
     dist.barrier()
+
+
+def both_ways(peers: Peers, tell: Tell, optimizer: str) -> list[list[Any]]:
+    """Train by the program of a plan, and by torch's own; return the weights of both."""
+    workload = find_workload("mlp", batch=8, width=32, training=True, optimizer=optimizer)
+    job = Job.of(workload, steps=4, bucket_bytes=20_000.0)
+    trained = []
+    for own in (True, False):
+        made = twin(workload)
+        made = replace(made, args=tuple(one + peers.rank for one in made.args))
+        if own:
+            works = TwinWorks(made, job)
+            with WallRank(peers, TorchValues(works, tensors=works.tensors)) as rank:
+                rank.play(DataParallel().program(rank.rank, job))
+        else:
+            twice = replace(made, module=DistributedDataParallel(made.module))
+            for _ in range(job.steps):
+                twice.step()
+        trained.append([one.detach().clone().numpy() for one in made.module.parameters()])
+    return trained
 
 
 def hang(peers: Peers, tell: Tell, _: None) -> None:

@@ -20,6 +20,8 @@ from tests.validation.rank_tasks import task
 from validation.ranks import MOST_RANKS_A_CORE, check_ranks, run_ranks
 from validation.shaped_network import Isolation, find_isolation
 
+PATIENCE_S = 300.0
+"""So that what never ends fails; it takes a second."""
 ROOT = Path(__file__).parents[2]
 LAUNCHER = """
 from tests.validation.rank_tasks import task
@@ -93,7 +95,9 @@ def test_a_killed_launcher_leaves_no_process_behind(isolated):
     assert len(left) >= 3  # the host and its ranks
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
+    until_s = time.monotonic() + PATIENCE_S
     while any(is_alive(process) and not is_zombie(process) for process in left):
+        assert time.monotonic() < until_s, "processes were left behind"
         time.sleep(0.05)
     launcher.stdout.close()
 

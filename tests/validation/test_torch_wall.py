@@ -10,6 +10,7 @@ pytest.importorskip("torch")
 if not hasattr(os, "fork"):
     pytest.skip("ranks are forked, which this system cannot", allow_module_level=True)
 
+import numpy as np
 import torch
 
 from simulator.check_plan import training_step
@@ -19,9 +20,11 @@ from simulator.timeline import LOCAL_KINDS
 from simulator.workload import Job
 from tests.simulator.plans import By, DataParallel, LocalSGD, ParameterServer, RingAllReduce
 from tests.validation import wall_plans
+from tests.validation.rank_tasks import task
 from validation import check_on_gloo as judge
 from validation.check_on_gloo import check_on_gloo
 from validation.measure_plan import communication_job, measure_plan
+from validation.ranks import run_ranks
 from validation.torch_twins import twin
 from validation.torch_values import TwinWorks
 from workloads.registry import find_workload
@@ -118,6 +121,14 @@ def test_a_plan_that_other_processes_cannot_import_is_refused(monkeypatch):
 def test_a_program_that_fails_on_one_rank_is_named():
     with pytest.raises(RankFailedError, match=r"rank 1 failed: ZeroDivisionError.*wall_plans"):
         measure_plan(communication_job(8.0), wall_plans.Failing(), 2)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_program_of_data_parallel_trains_as_torch_does_bit_for_bit(optimizer):
+    first, second = run_ranks(task("both_ways", optimizer), 2).of_ranks
+    for own, torchs in (first, second):
+        assert all(np.array_equal(a, b) for a, b in zip(own, torchs, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(first[0], second[0], strict=True))
 
 
 def test_gradients_are_in_their_buckets_when_these_are_marked():
