@@ -38,8 +38,8 @@ class Buffer:
 
     name: str
     nbytes: float
-    whole: Buffer | None = None
-    place: tuple[int, int] = (0, 1)
+    whole: Buffer | None = field(default=None, repr=False)
+    place: tuple[int, int] = field(default=(0, 1), repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.nbytes < np.inf:
