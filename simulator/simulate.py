@@ -254,6 +254,9 @@ def _notes(
     sizeless = [one.name for one in used_devices(machine, placement) if one.memory_bytes is None]
     notes = [f"whether it fits is not known: {name} has no memory size"
              for name in dict.fromkeys(sizeless)]  # fmt: skip
+    busy, all_of_them = len(set(placement.devices)), len(machine.devices)
+    if busy < all_of_them:
+        notes.append(f"{busy:,} of {all_of_them:,} devices are used; energy is that of these")
     notes += [f"{name}: {amount:g}" for name, amount in outcome.counts.items()
               if name != "samples"]  # fmt: skip
     if outcome.size == 1:

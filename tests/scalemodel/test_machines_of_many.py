@@ -1,6 +1,8 @@
 """Machines of many devices by the front door: by name, by file, changed, swept, shown, drawn."""
 
 import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 from typer.testing import CliRunner
@@ -182,6 +184,22 @@ def test_python_and_scenarios_give_the_same(document):
     assert predicted.step_time_s == simulated.step_time_s
     words = ("predict", "all-reduce", "--set", "workload.nbytes=1GB", *DGX)
     assert document(*words)["value"] == predicted.step_time_s
+
+
+def test_devices_that_a_plan_leaves_idle_are_counted():
+    machine = sm.cluster("gigabit-ethernet", devices=8)
+    run = sm.simulate(sm.mlp(batch=1), machine, sm.Threads(2))
+    assert run.notes[-1].startswith("1 of 8 devices are used")
+
+
+def test_points_of_systems_are_evaluated_in_other_processes_too():
+    base = Scenario(workload="all-gather", on="dgx-h100-80gb", plan="communicate")
+    grid = {"on.devices": [2, 8, 16], "workload.nbytes": [1e6, 1e9]}
+    here = sm.sweep(grid, base)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        there = sm.sweep(grid, base, executor=pool)
+    assert here.equals(there)
+    assert (here["bus_bandwidth_bytes_per_s"] > 0).all()
 
 
 def test_two_jobs_share_a_network():
