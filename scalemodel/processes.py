@@ -167,8 +167,8 @@ def measure_plan(
     from scalemodel.asking import torch_needed
     from scalemodel.own_code import running
     from simulator.files import check_can_write
+    from simulator.simulate import job_of
     from simulator.trace import write_chrome_trace
-    from simulator.workload import Job
     from validation.measure_plan import measure_plan as measured
     from validation.predict import named_device
     from validation.ranks import first_rank
@@ -180,7 +180,7 @@ def measure_plan(
         raise InputError("--plan: which plan do the processes run? One by name (scalemodel list "
                          "plans) or a file of your own")  # fmt: skip
     plan, made = _own(asked, _plan_parameters(settings, asked))
-    job = Job.of(step, steps=STEPS if asked.steps is None else asked.steps, seed=seed)
+    job = job_of(step, plan, STEPS if asked.steps is None else asked.steps, seed)
     with torch_needed("measuring"):
         need_torch()
     virtual = None if asked.sleep_as is None else named_device(asked.sleep_as)

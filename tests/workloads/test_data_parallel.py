@@ -162,6 +162,12 @@ def test_a_global_batch_is_dealt_over_accumulated_batches_too():
     assert found.samples_per_step == same.samples_per_step
 
 
+def test_a_batch_is_dealt_to_ranks_that_do_not_train_as_well():
+    dealt = simulate(sm.mlp(batch=1), ideal_machine(4), DataParallel(global_batch=64))
+    built = simulate(sm.mlp(batch=16), ideal_machine(4), DataParallel())
+    assert (dealt.step_time_s, dealt.throughput) == (built.step_time_s, built.throughput)
+
+
 def test_what_cannot_be_dealt_is_refused():
     with pytest.raises(InputError, match="global_batch of 3 has not a sample for each of 4 ranks"):
         simulate(training(1), ideal_machine(4), DataParallel(global_batch=3))

@@ -91,25 +91,27 @@ class DataParallel:
 
     def program(self, rank: Rank, job: Job) -> Program:
         """Do the step, so many times."""
-        if "backward" not in job.works:
-            for _ in range(job.steps):
-                yield rank.compute(job.step)
-            return
         *first, last = batches = self._batches(rank, job)
         samples = sum(one.workload.samples for one in batches)
         for _ in range(job.steps):
             for one in first:
-                yield rank.compute(one.forward)
-                yield rank.compute(one.backward)
-            yield rank.compute(last.forward)
-            if self.compression == "none":
-                yield from _reduce(rank, last)
+                yield from _alone(rank, one)
+            if "backward" in last.works:
+                yield from self._reduced(rank, last)
             else:
-                codes = [code_of(self._compression, one, rank.size) for one in last.buckets]
-                yield from _reduce_codes(rank, last, codes)
-            yield rank.compute(last.update)
+                yield from _alone(rank, last)
             if samples != job.workload.samples:
                 yield Count("samples", samples)
+
+    def _reduced(self, rank: Rank, job: Job) -> Program:
+        """Do the step on one batch, and average gradients before the update."""
+        yield rank.compute(job.forward)
+        if self.compression == "none":
+            yield from _reduce(rank, job)
+        else:
+            codes = [code_of(self._compression, one, rank.size) for one in job.buckets]
+            yield from _reduce_codes(rank, job, codes)
+        yield rank.compute(job.update)
 
     def _batches(self, rank: Rank, job: Job) -> list[Job]:
         """Return the job of each batch of a rank in a step."""
@@ -118,6 +120,15 @@ class DataParallel:
         own = _dealt(self.global_batch, rank.size)[rank.id]
         return [_with_batch(job, batch, self.bucket_bytes)
                 for batch in _dealt(own, self.accumulation)]  # fmt: skip
+
+
+def _alone(rank: Rank, job: Job) -> Program:
+    """Do what a batch needs before its gradients are reduced; all where it has none."""
+    if "backward" in job.works:
+        yield rank.compute(job.forward)
+        yield rank.compute(job.backward)
+    else:
+        yield rank.compute(job.step)
 
 
 def _dealt(count: int, parts: int) -> list[int]:
