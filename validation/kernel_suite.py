@@ -192,22 +192,23 @@ def nearest(key: SetKey, fitted: Mapping[SetKey, FamilyFit]) -> FamilyFit | None
 
 
 def common_fits(
-    sets: Sequence[KernelSet], data: str, fewest: int = FEWEST_FOR_ALL
+    sets: Sequence[KernelSet], data: str, fewest: int = FEWEST_FOR_ALL, several: int = 2
 ) -> Mapping[SetKey, FamilyFit]:
-    """Return what devices have in common, of each family and dtype that several were fitted in.
+    """Return what devices have in common, of each family and dtype that several were measured in.
 
     Parameters
     ----------
     sets : of all devices
     data : where the cases are from
     fewest : timings of a set that counts
+    several : so many devices at least
     """
     alike: dict[SetKey, list[KernelSet]] = {}
     for one in sets:
         if len(one.time_s) >= fewest:
             alike.setdefault(one.key._replace(device=COMMON), []).append(one)
     return {key: fit_common([(_task(one), one.timings) for one in some], f"{_count(some)}: {data}")
-            for key, some in alike.items() if len(some) > 1}  # fmt: skip
+            for key, some in alike.items() if len(some) >= several}  # fmt: skip
 
 
 def _count(sets: Sequence[KernelSet]) -> str:
@@ -228,7 +229,7 @@ def lent(
     if near is None or _alike(key.device, near.device) or common not in fitted:
         return near
     others = [one for one in sets if one.key.device != key.device and one.key[1:] == key[1:]]
-    found = common_fits(others, "", FEWEST).get(common)
+    found = common_fits(others, "", FEWEST, several=1).get(common)
     return near if found is None else in_common(found, near)
 
 

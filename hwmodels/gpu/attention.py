@@ -49,6 +49,8 @@ PREFILL: Mapping[str, Parameter] = MappingProxyType({
     **_MEMORY,
     "peak_share": Parameter(0.05, 0.6, 1.1, "share of the peak that products reach"),
     "scores_per_cycle": Parameter(4.0, 128.0, 4e3, "of one multiprocessor, through the softmax"),
+    "fed_flop_per_cycle": Parameter(200.0, 2e3, 1e5, "FLOP that one multiprocessor feeds operands "
+                                    "for in a cycle, which its matrix units do not hide"),
     "tile_rows": Parameter(16.0, 128.0, 256.0, "rows of a tile at most"),
     "tile_elements": Parameter(2048.0, 24e3, 131072.0, "rows times head size of a tile at most"),
     "least_rows": Parameter(4.0, 32.0, 256.0, "rows that a tile computes at least"),
@@ -140,8 +142,12 @@ def prefill_parts(chip: Chip, dtype: str, numbers: Numbers, sizes: Sizes) -> Par
 
 
 def _prefill_step(run: _Run, rows: FloatArray, width: FloatArray) -> FloatArray:
-    """Return the cycles of an iteration (n,): two products and the softmax between them."""
-    score = 4.0 * width / run.flops_per_cycle + 1.0 / run.numbers["scores_per_cycle"]
+    """Return the cycles of an iteration (n,): two products and the softmax between them.
+
+    Quicker matrix units shorten the products, but not what feeds them.
+    """
+    flop = 1.0 / run.flops_per_cycle + 1.0 / run.numbers["fed_flop_per_cycle"]
+    score = 4.0 * width * flop + 1.0 / run.numbers["scores_per_cycle"]
     cycles: FloatArray = run.numbers["iteration_cycles"] + rows * KEYS * score
     return cycles
 

@@ -23,6 +23,7 @@ START = {form: {name: one.start for name, one in numbers.items()}
 NO_LOSS = {
     "peak_share": 1.0, "memory_share": 1.0, "l2_bytes_per_cycle": 100.0, "l2_share": 1.0,
     "serial_share": 1e-9, "floor_s": 1e-6, "tail": 1e-9, "scores_per_cycle": 1e12,
+    "fed_flop_per_cycle": 1e12,
     "tile_rows": 128.0, "tile_elements": 128.0 * 128.0, "least_rows": 16.0, "packing": 1e-9,
     "tile_cycles": 1e-9, "iteration_cycles": 1e-9, "rows_bytes_per_cycle": 1e12,
     "cache_moves": 1.0,
@@ -55,6 +56,15 @@ def test_long_sequences_compute_the_visible_half_of_the_scores_at_the_peak():
     pairs = 8 * 32 * 16384 * 16384 / 2
     assert prefill_s(**given) == pytest.approx(1e-6 + 4 * 128 * pairs / 100e12, rel=0.01)
     assert prefill_s(**given, causal=0) == pytest.approx(2 * prefill_s(**given), rel=0.01)
+
+
+def test_quicker_matrix_units_do_not_feed_themselves():
+    given = {"batch": 8, "heads": 32, "kv_heads": 32, "q_len": 4096, "kv_len": 4096}
+    quick = ONLY_ARITHMETIC.scaled("arithmetic", 1e6)
+    flop = 4 * 128 * 8 * 32 * 4096 * 4096 / 2
+    fed = 2048.0 * quick.sms * quick.clock_hz
+    taken = prefill_s({**NO_LOSS, "fed_flop_per_cycle": 2048.0}, quick, **given)
+    assert taken == pytest.approx(1e-6 + flop / fed, rel=0.04)
 
 
 def test_queries_see_all_keys_that_are_in_the_cache():

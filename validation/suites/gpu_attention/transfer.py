@@ -15,9 +15,9 @@ from validation.kernel_suite import KernelSet, fit_set, lent, nearest, transfer_
 
 DATA = "suite gpu-attention (aiconfigurator 0.12.0, sglang)"
 
-SHARED = ("decode_triton",)
+SHARED = ("decode_triton", "prefill_flashinfer", "prefill_triton")
 """Kernels of which an unknown device takes what several have in common. Of the others the nearest
-device's numbers do better, each device left out in turn, or only two were measured."""
+device's numbers do better, each device left out in turn, or only one was measured."""
 
 Fitted = Mapping[SetKey, FamilyFit]
 
