@@ -115,7 +115,7 @@ def is_system(name: str | Path) -> bool:
         return True
     try:
         return read_file(path).get("kind") == SYSTEM.kind
-    except FileError:
+    except (FileError, ValueError):  # a name that no file can have
         return False
 
 

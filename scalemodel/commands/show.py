@@ -80,14 +80,18 @@ def _own(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _system(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:
-    from hwmodels.system_files import find_system
+    from hwmodels.system_files import find_link, find_system
 
     system = find_system(name).with_fields(_own(values))
     table, document = _fields_shown(system.spec, "system")
     rows = [[f"topology.{key}", value, "", "network of its own"]
             for key, value in system.topology.items()]  # fmt: skip
-    shown = replace(table, rows=[*table.rows, *rows])
-    return shown, document | {"topology": dict(system.topology)}
+    named = (system.text(key) for key in ("node.link", "node.host_link", "network.link"))
+    links = [find_link(link) for link in dict.fromkeys(named) if link is not None]
+    rows += [[f"link {link.name}", link.schema.headline(link.values), "", link.title]
+             for link in links]  # fmt: skip
+    more = {"topology": dict(system.topology), "links": {one.name: one.values for one in links}}
+    return replace(table, rows=[*table.rows, *rows]), document | more
 
 
 def _link(name: str, values: Mapping[str, Any]) -> tuple[Table, Any]:

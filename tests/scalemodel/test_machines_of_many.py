@@ -128,6 +128,11 @@ def test_systems_and_links_are_listed_and_shown(document, kind):
     assert all(field["source"]["text"] for field in shown["fields"])
 
 
+def test_a_system_is_shown_with_what_its_links_carry(document):
+    links = document("show", "dgx-h100-80gb")["links"]
+    assert links["infiniband-ndr"]["bandwidth_bytes_per_s"] == 50e9
+
+
 def test_patterns_are_shown_with_their_parameters(document):
     assert document("show", "all-reduce")["parameters"]["count"] == 1
 
