@@ -8,7 +8,16 @@ from typing import Any
 from simulator.protocols import Plan
 from validation.cluster_table import Point, Sampling, Timing, points_of, records_of
 from validation.measure_plan import communication_job, tried
-from validation.ranks import TIMEOUT_S, Made, Task, Tell, check_ranks, run_ranks
+from validation.ranks import (
+    TIMEOUT_S,
+    Made,
+    Task,
+    Tell,
+    check_ranks,
+    own_cores,
+    run_ranks,
+    under_torchrun,
+)
 
 CALL = "validation.torch_collectives:measure"
 
@@ -62,6 +71,8 @@ def measure_points(
     check_ranks(ranks, least=2)
     if own is not None:
         tried(communication_job(points[-1].nbytes), own[0], ranks)
+    if ranks > own_cores() and not under_torchrun():
+        tell(f"{ranks} ranks share {own_cores()} cores: small messages wait for their turn")
     asked = Timing(list(points), sampling or Sampling(),
                    None if own is None else own[1] or own[0])  # fmt: skip
     answers = run_ranks(Task(call=CALL, given=asked), ranks, rate_bit_per_s=rate_bit_per_s,

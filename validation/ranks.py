@@ -125,6 +125,12 @@ def first_rank() -> bool:
     return not under_torchrun() or os.environ["RANK"] == "0"
 
 
+def own_cores() -> int:
+    """Return how many cores this process may use."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return usable or 1
+
+
 def check_ranks(ranks: int, least: int = 1) -> int:
     """Return a number of ranks that this machine can run.
 
@@ -138,10 +144,9 @@ def check_ranks(ranks: int, least: int = 1) -> int:
             raise InputError(f"ranks: torchrun started {os.environ['WORLD_SIZE']} processes, but "
                              f"{ranks} are asked for")  # fmt: skip
         return ranks
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    most = MOST_RANKS_A_CORE * (cores or 1)
+    most = MOST_RANKS_A_CORE * own_cores()
     if ranks > most:
-        raise InputError(f"ranks: {ranks:,} processes on {cores} cores would only wait for one "
+        raise InputError(f"ranks: {ranks:,} processes on {own_cores()} cores would only wait for one "
                          f"another; {most} at most ({MOST_RANKS_A_CORE} a core)")  # fmt: skip
     return ranks
 
