@@ -144,9 +144,10 @@ def check_ranks(ranks: int, least: int = 1) -> int:
             raise InputError(f"ranks: torchrun started {os.environ['WORLD_SIZE']} processes, but "
                              f"{ranks} are asked for")  # fmt: skip
         return ranks
-    most = MOST_RANKS_A_CORE * own_cores()
+    cores = own_cores()
+    most = MOST_RANKS_A_CORE * cores
     if ranks > most:
-        raise InputError(f"ranks: {ranks:,} processes on {own_cores()} cores would only wait for one "
+        raise InputError(f"ranks: {ranks:,} processes on {cores} cores would only wait for one "
                          f"another; {most} at most ({MOST_RANKS_A_CORE} a core)")  # fmt: skip
     return ranks
 

@@ -166,25 +166,30 @@ class WallRank:
         if handle.then is not None:
             then, handle.then = handle.then, None
             then()
-        if handle in self._started or is_receive(handle):
-            self._note_started(handle)
+        noted = noted_of(handle)
+        if noted is not None and (handle in self._started or is_receive(handle)):
+            self._note(noted)
         if handle in self._started:
             self._started.remove(handle)
         return handle.result
-
-    def _note_started(self, handle: Pending) -> None:
-        action, start_s, end_s = handle.action, handle.start_s, handle.end_s
-        if isinstance(action, Compute):
-            self._note(Noted(start_s, end_s, "compute", action.work.name))
-        elif isinstance(action, Collective) and handle.key:
-            self._note(Noted(start_s, end_s, action.kind, action.buffer.name, handle.key))
-        elif isinstance(action, Recv):
-            self._note(Noted(start_s, end_s, "recv", action.buffer.name, handle.key))
-        elif isinstance(action, Sleep):
-            self._note(Noted(start_s, end_s, "sleep", "sleep"))
-        # A send is noted when it begins, and ends at its receiver.
 
     def _note(self, noted: Noted) -> None:
         self.record.spans.append(noted)
         if noted.kind not in ("recv", "sleep"):
             self.record.ends.append((f"{noted.kind} {noted.name}", noted.end_s))
+
+
+def noted_of(handle: Pending) -> Noted | None:
+    """Return the span of an action that is done.
+
+    That of a send is noted when it begins, and ends at its receiver; a collective of one rank has
+    none.
+    """
+    action, start_s, end_s = handle.action, handle.start_s, handle.end_s
+    if isinstance(action, Compute):
+        return Noted(start_s, end_s, "compute", action.work.name)
+    if isinstance(action, Collective) and handle.key:
+        return Noted(start_s, end_s, action.kind, action.buffer.name, handle.key)
+    if isinstance(action, Recv):
+        return Noted(start_s, end_s, "recv", action.buffer.name, handle.key)
+    return Noted(start_s, end_s, "sleep", "sleep") if isinstance(action, Sleep) else None
