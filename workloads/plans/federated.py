@@ -146,6 +146,8 @@ class _Collector:
     def __init__(self, rank: Rank, job: Job, plan: Federated, selected: int) -> None:
         self.rank, self.job, self.plan, self.selected = rank, job, plan, selected
         self.works = _Averaging.of(job)
+        # As large as any update may be: one that comes late had other peers.
+        self.incoming = Buffer("update", job.params.nbytes + plan.secure_bytes * rank.size)
         self.owed: Counter[int] = Counter()
         self.late = 0
 
@@ -155,14 +157,13 @@ class _Collector:
         waiting = set(members.tolist())
         for client in members.tolist():
             yield rank.send(self.job.params, to=client)
-        incoming = Buffer("update", self.job.params.nbytes + plan.secure_bytes * len(members))
         wanted, come = math.ceil(len(members) * plan.wanted / self.selected), 0
         began_s = yield NOW
         while waiting and come < wanted:
             left_s = None
             if plan.deadline_s is not None:
                 left_s = max(0.0, began_s + plan.deadline_s - (yield NOW))
-            message = yield rank.recv(incoming, timeout_s=left_s)
+            message = yield rank.recv(self.incoming, timeout_s=left_s)
             if message is None:
                 break
             if self._is_old(message.source):
@@ -187,10 +188,9 @@ class _Collector:
 
     def drain(self) -> Program:
         """Take what clients still send after the last round, and count what came late."""
-        largest = self.job.params.nbytes + self.plan.secure_bytes * self.rank.size
         self.late += self.owed.total()
         for _ in range(self.owed.total()):
-            yield self.rank.recv(Buffer("update", largest))
+            yield self.rank.recv(self.incoming)
         if self.late:
             yield Count("late reports", self.late)
 

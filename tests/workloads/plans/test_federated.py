@@ -186,6 +186,12 @@ def test_a_client_that_is_late_reports_before_it_starts_anew():
     assert all(rank.compute_s == pytest.approx(3 * LOCAL_S) for rank in outcome.ranks[:3])
 
 
+def test_an_update_may_come_late_from_a_round_with_more_peers():
+    plan = Federated(wanted=5, over_selection=2.0, local_steps=3, dropout=0.5, device_spread=2.0,
+                     edges=2, secure_bytes=1e4, deadline_s=0.3)  # fmt: skip
+    assert run(plan, ideal(16), 20).counts["late reports"] > 0
+
+
 def test_equal_seeds_give_equal_runs():
     plan = Federated(wanted=5, over_selection=1.4, device_spread=0.7, dropout=0.2)
     ends = [run(plan, ideal(30), 4, seed).step_ends_s for seed in (3, 3, 4)]
