@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +19,7 @@ if not hasattr(os, "fork"):
 
 from scalemodel.app import make_app
 
+ROOT = Path(__file__).parents[2]
 RING = """
 from scalemodel import Buffer
 
@@ -165,6 +169,20 @@ def test_what_makes_no_sense_is_refused_before_a_process_is_started(run, words, 
     assert result.exit_code == 1, result.output
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.slow
+def test_under_torchrun_the_ranks_are_its_processes_and_the_first_one_prints():
+    words = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "scalemodel", *CLUSTER,
+             "--kinds", "all_reduce,send_recv", "--sizes", "1000", "--repeats", "2", "-o",
+             "json")  # fmt: skip
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["measurements"]
+    assert [(one["kind"], one["ranks"], one["network"]) for one in found] == [
+        ("all_reduce", 2, "torchrun"), ("send_recv", 2, "torchrun")
+    ]  # fmt: skip
 
 
 def test_under_torchrun_its_number_of_processes_counts_and_no_rate_is_given(run, monkeypatch):
