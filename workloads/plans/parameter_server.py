@@ -1,17 +1,19 @@
 """Keep the parameters on servers: workers push gradients and pull parameters.
 
 Ranks are workers first, then servers. Each server keeps an equal shard of the parameters. Where a
-server answers whoever comes, the first server decides when a worker goes on, and when to stop; the
-others are asked for their shards after that.
+server answers whoever comes, the first server decides when a worker goes on, and when to stop; all
+are asked for their shards after that (one alone sends its parameters at once).
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from math import inf
+from typing import Any
 
-from simulator.actions import Count, Rank
+from simulator.actions import Action, Count, Rank
 from simulator.ops import IntArray
 from simulator.protocols import Machine, Placement, Program
 from simulator.workload import Buffer, Job, Work
@@ -19,8 +21,8 @@ from workloads.plans.checks import at_least, one_of, only_with, training, whole
 from workloads.plans.works import accumulate, another, part_of, shard
 
 MODES = ("synchronous", "asynchronous", "stale-synchronous")
-STOP, PULL = Buffer("stop", 0.0), Buffer("pull", 0.0)
-"""Empty messages: a worker is to stop; a worker asks for parameters."""
+GO, STOP, PULL = Buffer("go", 0.0), Buffer("stop", 0.0), Buffer("pull", 0.0)
+"""Empty messages: a worker may go on; a worker is to stop; a worker asks for parameters."""
 NAME = "parameter-server"
 
 
@@ -102,10 +104,14 @@ class ParameterServer:
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """Be what a server keeps: of all parameters, or of those whose gradients make a bucket."""
+    """Be what a server keeps: of all parameters, or of those whose gradients make a bucket.
+
+    `answer` is what the first server says when a worker may go on: a lone one sends parameters.
+    """
 
     grad: Buffer
     params: Buffer
+    answer: Buffer
     accumulate: Work
     apply_sum: Work
     apply_one: Work
@@ -120,7 +126,8 @@ class _Shard:
         apply_sum, apply_one = (
             part_of(job.apply, share, (read.name,), (params.name,)) for read in (total, grad)
         )
-        return cls(grad, params, accumulate(grad, total), apply_sum, apply_one)
+        answer = params if servers == 1 else GO
+        return cls(grad, params, answer, accumulate(grad, total), apply_sum, apply_one)
 
 
 def _params_of(job: Job, piece: Buffer) -> Buffer:
@@ -196,19 +203,17 @@ def _count_step(rank: Rank, job: Job, gradients: int) -> Program:
 
 def _pushing(rank: Rank, job: Job, servers: range) -> Program:
     """Be a worker that goes on as soon as the first server answers, until that says stop."""
-    lead, *others = servers
-    parts = len(servers)
     while True:
         yield rank.compute(job.gradient)
         yield from _push(rank, job.grad, servers)
-        answer = yield rank.recv(shard(job.params, 0, parts), source=lead)
+        answer = yield rank.recv(shard(job.params, 0, len(servers)), source=servers[0])
         if answer.buffer == STOP:
             break
-        for server in others:
-            yield rank.send(PULL, to=server)
-        for index, server in enumerate(others, start=1):
-            yield rank.recv(shard(job.params, index, parts), source=server)
-    for server in others:
+        if answer.buffer == GO:
+            for server in servers:
+                yield rank.send(PULL, to=server)
+            yield from _receive(rank, job.params, servers)
+    for server in servers[1:]:
         yield rank.send(STOP, to=server)
 
 
@@ -269,13 +274,22 @@ class _Clocks:
         return [worker for clock in ready for worker in self.held.pop(clock)]
 
 
+def _next_gradient(rank: Rank, kept: _Shard) -> Generator[Action, Any, int]:
+    """Send parameters to whoever asks until a gradient comes; return whose it is."""
+    while True:
+        message = yield rank.recv(kept.grad)
+        if message.buffer != PULL:
+            return int(message.source)
+        yield rank.send(kept.params, to=message.source)
+
+
 def _lead(rank: Rank, job: Job, kept: _Shard, clocks: _Clocks) -> Program:
     """Be the first server: update with each gradient, answer those who are not too far ahead."""
     applied, stale, running = 0, 0, clocks.workers
     updates = job.steps * clocks.workers
     read = [0] * clocks.workers
     while running:
-        worker = (yield rank.recv(kept.grad)).source
+        worker = yield from _next_gradient(rank, kept)
         if applied < updates:
             yield rank.compute(kept.apply_one)
             stale += applied - read[worker]
@@ -288,7 +302,7 @@ def _lead(rank: Rank, job: Job, kept: _Shard, clocks: _Clocks) -> Program:
         ended = applied == updates
         for other in [*free, *clocks.freed()] if ended else free:
             read[other] = applied
-            yield rank.send(STOP if ended else kept.params, to=other)
+            yield rank.send(STOP if ended else kept.answer, to=other)
             running -= ended
     yield Count("mean staleness", stale / updates)
 
@@ -299,7 +313,7 @@ def _lead_with_backup(rank: Rank, job: Job, kept: _Shard, workers: int, backup: 
     fresh: list[int] = []
     read = [0] * workers
     while running:
-        worker = (yield rank.recv(kept.grad)).source
+        worker = yield from _next_gradient(rank, kept)
         answered = [worker]
         if step < job.steps:
             if read[worker] < step:
@@ -316,6 +330,6 @@ def _lead_with_backup(rank: Rank, job: Job, kept: _Shard, workers: int, backup: 
         ended = step == job.steps
         for other in answered:
             read[other] = step
-            yield rank.send(STOP if ended else kept.params, to=other)
+            yield rank.send(STOP if ended else kept.answer, to=other)
             running -= ended
     yield Count("late gradients", late)

@@ -95,6 +95,15 @@ def test_shards_divide_the_load_of_the_servers_link_until_the_workers_bind(serve
     assert time_s == pytest.approx(wire_s, rel=0.02)
 
 
+@pytest.mark.parametrize("plan", [{"backup": 1}, {"mode": "asynchronous"}], ids=str)
+def test_shards_are_asked_for_all_at_once(plan):
+    """So that no server's link binds alone: as where all wait for one another, and 4 latencies."""
+    machine = contended(12, INSTANT)
+    time_s = step_s(ParameterServer(servers=4, **plan), machine)
+    in_step = step_s(ParameterServer(servers=4), machine)
+    assert time_s <= in_step + 4 * ALPHA
+
+
 def test_buckets_that_leave_early_hide_behind_the_backward_pass():
     plain, early = (
         step_s(ParameterServer(overlap=overlap), contended(5)) for overlap in (False, True)
