@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ class Builder:
             self._check_rails(nics)
             made = self._rails(count, inside, (cable.wire, host.wire))
         else:
-            fabric = self._fabric(count * nics, cable.wire)
+            fabric = self._fabric(count * nics, cable.wire, nics)
             made = nodes(inside, fabric, host.wire, nics_per_node=nics)
         parts = [(within, inside.links * made.devices // self.size), (host, 2 * made.devices)]
         rest = made.links - sum(links for _, links in parts)
@@ -161,15 +162,15 @@ class Builder:
 
     # --- between nodes -------------------------------------------------------------------------
 
-    def _fabric(self, ports: int, wire: Wire) -> Topology:
-        """Return the network between so many NICs (or devices)."""
+    def _fabric(self, ports: int, wire: Wire, unit: int = 1) -> Topology:
+        """Return the network between so many NICs (or devices), or a few more in whole units."""
         shape = self.system.text("network.shape") or "star"
         if shape == "ring" and ports > 1:
             return ring(ports, wire)
         if shape == "torus" and ports > 1:
             return self._grid(ports, wire)
         if shape in ("fat_tree", "rail_optimised"):
-            return self._fat_tree(ports, wire)
+            return self._fat_tree(ports, wire, unit)
         return star(ports, wire)
 
     @property
@@ -180,15 +181,22 @@ class Builder:
     def _oversubscription(self) -> float:
         return self.system.spec.number("network.oversubscription") or 1.0
 
-    def _fat_tree(self, ports: int, wire: Wire) -> Topology:
-        """Return a fat tree of as many levels as it takes; the third has as many pods as needed."""
+    def _fat_tree(self, ports: int, wire: Wire, unit: int) -> Topology:
+        """Return a fat tree of as many levels as it takes; the third has as many pods as needed.
+
+        Leaves that cannot be full without cutting a unit are all as full as they can be evenly.
+        """
         half = self._half
         if ports <= 2 * half:
             return star(ports, wire)
-        leaves = -(-ports // half)
+        hosts = half
+        if -(-ports // half) * half % unit:
+            hosts = max(count for count in range(1, half + 1) if ports % count == 0)
+        leaves = -(-ports // hosts)
         if leaves <= 2 * half:
-            return leaf_spine(leaves, half, half, wire, oversubscription=self._oversubscription)
-        pods = -(-leaves // half)
+            return leaf_spine(leaves, hosts, half, wire, oversubscription=self._oversubscription)
+        pods = -(-ports // half**2)
+        pods += -pods % (unit // math.gcd(unit, half**2))
         return tapered_fat_tree(pods, half, half, wire, taper=self._oversubscription)
 
     def _check_rails(self, nics: int) -> None:
