@@ -102,7 +102,7 @@ def run_of(
         overhead_share=_overhead_share(workload, machine, placement, compute_share),
         energy=outcome.energy,
         peak_memory=peak_memory(workload),
-        peak_power_w=_peak_power_w(machine, placement),
+        peak_power_w=_peak_power_w(machine, placement, outcome),
         power_ratio=_power_ratio(machine, placement),
         interval=interval(Spent(job, machine, placement, outcome), step_s),
         baseline=baseline,
@@ -220,7 +220,8 @@ def _overhead_share(
     return compute_share * shares / placement.size
 
 
-def _peak_power_w(machine: Machine, placement: Placement) -> float | None:
+def _peak_power_w(machine: Machine, placement: Placement, outcome: Outcome) -> float | None:
+    """Return the power of all devices that do all they can, and of a network that idles, watts."""
     threads: Counter[int] = Counter()
     for index, count in zip(placement.devices, placement.threads, strict=True):
         threads[index] += count
@@ -228,7 +229,8 @@ def _peak_power_w(machine: Machine, placement: Placement) -> float | None:
     kinds = Counter((id(machine.devices[index]), count) for index, count in threads.items())
     powers = [(_power_w(devices[which], count), many) for (which, count), many in kinds.items()]
     known = [(power, many) for power, many in powers if power is not None]
-    return exact_sum(known) if len(known) == len(powers) else None
+    network_j = outcome.energy.components.get("network_idle") or 0.0
+    return exact_sum(known) + network_j / outcome.time_s if len(known) == len(powers) else None
 
 
 def _power_ratio(machine: Machine, placement: Placement) -> tuple[float, float] | None:

@@ -197,5 +197,5 @@ class Cluster:
         per_byte = self.joules_per_byte
         moved_j = None if per_byte is None else float((flows.carried_bytes * per_byte).sum())
         idle_j = None if self.idle_w is None else self.idle_w * time_s
-        parts = {"network idle": idle_j, "network": moved_j}
+        parts = {"network_idle": idle_j, "network": moved_j}
         return Energy({name: joules for name, joules in parts.items() if joules is not None})
