@@ -126,7 +126,8 @@ def spec_from(
     base = _base(path, raw, find)
     kind = raw.get("kind", base.kind if base else None)
     if not isinstance(kind, str) or kind not in schemas:
-        raise FileError(path, f"expected one of {', '.join(schemas)}, got {kind!r}", "kind")
+        more = " (or system: many devices)" if schemas is SCHEMAS and kind != "system" else ""
+        raise FileError(path, f"expected one of {', '.join(schemas)}{more}, got {kind!r}", "kind")
     reader = _Reader(path, schemas[kind])
     reader.sources = _sources(reader, raw)
     values, sources, others = _fields(reader, raw)
@@ -296,7 +297,9 @@ def _check(reader: _Reader, spec: Spec) -> None:
     try:
         reader.schema.check(spec.values)
     except InputError as error:
-        raise reader.error(str(error).partition(" ")[0], str(error)) from None
+        key, _, problem = str(error).partition(" ")
+        known = key in reader.schema.fields
+        raise reader.error(key if known else "", problem if known else str(error)) from None
 
 
 def _check_size(reader: _Reader, raw: Mapping[str, Any], fields: int, spec: Spec) -> None:

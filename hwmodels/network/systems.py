@@ -192,7 +192,9 @@ def _check_count(system: System, count: int) -> None:
     if most is None and not _has_network(system):
         most = system.count("node.devices", 1)
     if most is not None and count > most:
-        raise InputError(f"{system.spec.called} has at most {most:,.0f} devices; got {count:,}")
+        why = "" if _has_network(system) else ", as no network joins its nodes"
+        raise InputError(f"{system.spec.called} has at most {most:,.0f} devices{why}; "
+                         f"got {count:,}")  # fmt: skip
 
 
 def _has_network(system: System) -> bool:

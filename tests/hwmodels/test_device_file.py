@@ -100,7 +100,8 @@ def test_what_other_sources_say_stands_beside_the_number(read):
 @pytest.mark.parametrize(
     ("old", "new", "key", "says"),
     [
-        ('kind = "cpu"', 'kind = "cpus"', "kind", "expected one of cpu, gpu, got 'cpus'"),
+        ('kind = "cpu"', 'kind = "cpus"', "kind",
+         "expected one of cpu, gpu (or system: many devices), got 'cpus'"),
         ('kind = "cpu"', "", "kind", "got None"),
         ("[memory]\nbandwidth_", "[memory]\nbandwith_", "memory.bandwith_bytes_per_s",
          "did you mean 'bandwidth_bytes_per_s'?"),

@@ -258,7 +258,8 @@ def test_a_file_may_have_a_topology_of_its_own(tmp_path):
     [
         ("kind = 'system'", "device: missing"),
         ("kind = 'sytem'\ndevice = 't4'", "kind: expected one of system, got 'sytem'"),
-        ("kind = 'system'\ndevice = 't4'\nnode.devices = 4", "needs node.shape"),
+        ("kind = 'system'\ndevice = 't4'\nnode.devices = 4", "node.devices: needs node.shape"),
+        ("kind = 'system'\ndevice = 't4'\nlibrary = 'mpi'", "toml: unknown library 'mpi'"),
         ("kind = 'system'\ndevice = 't4'\n[network]\nshape = 'star'", "needs network.link"),
         ("kind = 'system'\ndevice = 't4'\n[network]\nshap = 'star'", "did you mean 'shape'"),
         ("kind = 'system'\ndevice = 't4'\n[topology]\nk = 4", "topology.shape: missing"),
@@ -271,6 +272,12 @@ def test_a_file_that_cannot_be_used_is_named_with_its_key(tmp_path, text, messag
     with pytest.raises(FileError, match=message) as error:
         cluster(path)
     assert str(path) in str(error.value)
+
+
+def test_more_than_a_node_needs_a_network(tmp_path):
+    path = written(tmp_path, "kind = 'system'\ndevice = 't4'\ndevices = 4")
+    with pytest.raises(InputError, match="at most 1 devices, as no network joins its nodes"):
+        cluster(path)
 
 
 def test_a_shape_of_ones_own_equals_its_closed_form():
