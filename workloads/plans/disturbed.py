@@ -14,6 +14,7 @@ import numpy as np
 
 from simulator.actions import NOW, Action, Compute, Count, Rank, Sleep, Start
 from simulator.errors import InputError
+from simulator.formula import numbers
 from simulator.ops import IntArray
 from simulator.protocols import Machine, Placement, Plan, Program
 from simulator.streams import stream
@@ -47,9 +48,7 @@ class Stragglers:
         whole("of stragglers", 0, slow_ranks=self.slow_ranks)
         not_negative("of stragglers", delay=self.delay)
         one_of("of stragglers", "distribution", self.distribution, DISTRIBUTIONS)
-        if not 1 <= self.slowdown < math.inf:
-            raise InputError(f"plan of stragglers: slowdown must be finite and at least 1; got "
-                             f"{self.slowdown}")  # fmt: skip
+        numbers("plan of stragglers: slowdown", self.slowdown, low=1.0)
 
     def place(self, machine: Machine) -> Placement:
         """Return where the plan puts its ranks.

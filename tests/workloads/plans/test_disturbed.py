@@ -110,7 +110,8 @@ def test_delays_depend_on_the_seed_only():
     ("parameters", "message"),
     [
         ({"slow_ranks": -1}, "slow_ranks: expected a whole number of at least 0"),
-        ({"slowdown": 0.5}, "slowdown must be finite and at least 1; got 0.5"),
+        ({"slowdown": 0.5}, "slowdown: expected a finite number of at least 1, got 0.5"),
+        ({"slowdown": "twice"}, "slowdown: expected a finite number of at least 1, got 'twice'"),
         ({"delay": -0.1}, "delay: expected a finite number of at least 0"),
         ({"distribution": "normal"}, "did you mean 'lognormal'"),
         ({"mtbf_s": 0.0}, "mtbf_s: expected a finite number above 0"),
