@@ -41,6 +41,8 @@ def own_plan(path: Path | None, scenario: Scenario) -> Plan | None:
 class OwnCollective:
     """Be the plan of a collective: one rank on each device, a call for the gradient at each step.
 
+    Of a workload that only communicates, its buffer is given, as often as the workload says.
+
     Parameters
     ----------
     function : from a rank and a buffer to the actions of the rank
@@ -54,9 +56,11 @@ class OwnCollective:
         return Placement(range(count), [1] * count)
 
     def program(self, rank: Rank, job: Job) -> Program:
-        """Communicate the gradient, so many times."""
-        for _ in range(job.steps):
-            yield from self.function(rank, job.grad)
+        """Communicate the gradient, or what the workload communicates, so many times."""
+        pattern = job.workload.pattern
+        times, buffer = (1, job.grad) if pattern is None else (pattern.count, job.message)
+        for _ in range(job.steps * times):
+            yield from self.function(rank, buffer)
 
     def copies(self, ranks: int) -> IntArray | None:
         """Return None: which ranks are alike is not known."""

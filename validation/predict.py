@@ -206,7 +206,7 @@ def usual_plan(values: Mapping[str, Value]) -> str | None:
     >>> usual_plan({"workload": "mlp", "on": "dgx-1"})
     'data-parallel'
     """
-    if values.get("workload") in PATTERNS:
+    if str(values.get("workload")).replace("_", "-") in PATTERNS:
         return "communicate"
     on = values.get("on")
     return "data-parallel" if isinstance(on, str) and is_system(on) else None

@@ -162,6 +162,19 @@ def test_what_makes_no_sense_is_refused_with_what_would(refused, words, message)
     assert message in refused("predict", "all-reduce", *words)
 
 
+def test_either_spelling_of_a_pattern_has_the_same_plan(document):
+    words = ("--set", "workload.nbytes=1GB", *DGX)
+    spelled = [document("predict", name, *words) for name in ("all-reduce", "all_reduce")]
+    assert spelled[0]["value"] == spelled[1]["value"]
+
+
+def test_a_collective_of_ones_own_does_what_a_pattern_communicates(document, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def mine(rank, buffer):\n    yield rank.all_reduce(buffer)\n")
+    words = ("predict", "all-reduce", "--set", "workload.count=3", *DGX)
+    assert document(*words, "--plan", path)["value"] == document(*words)["value"]
+
+
 def test_a_topology_is_drawn_of_a_shape_or_of_a_system(refused):
     assert "give either" in refused("plot", "topology")
     assert "give either" in refused("plot", "topology", "star", "--on", "dgx-1")
