@@ -46,7 +46,7 @@ def roofline_of_s(graph: Graph, spec: Spec, threads: int = 1) -> FloatArray:
 
     >>> from hwmodels.devices import find_spec
     >>> from simulator.ops import Op
-    >>> copied = Op(kind="copy", bytes_read=3.2e9, bytes_written=3.2e9)
+    >>> copied = Op(kind="copy", dims=(800_000_000,), bytes_read=3.2e9, bytes_written=3.2e9)
     >>> roofline_of_s(Graph.of([copied]), find_spec("nvidia-t4"))
     array([0.02])
     """
