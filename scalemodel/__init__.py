@@ -35,6 +35,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "validation.predict": ("predict", "largest_batch"),
     "validation.measure_cluster": ("measure_collectives",),
     "validation.measure_plan": ("measure_plan",),
+    "validation.cosimulate": ("cosimulate", "Cosimulation"),
     "scalemodel.asking": ("sweep", "capture", "measure"),
     # the vocabulary
     "simulator.ops": ("Op", "Graph"),
@@ -66,6 +67,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "Single", "Threads", "Prefetch", "DataParallel", "Communicate", "ParameterServer",
         "LocalSGD", "Gossip", "Hogwild", "Federated", "Stragglers", "Failures", "find_plan",
     ),
+    "workloads.datasets": ("Dataset", "digits", "blobs", "linear_data"),
     "workloads.card": ("complexity_card",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -39,6 +39,15 @@ def _conv_relu(
     return [nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.ReLU(inplace=True)]
 
 
+def small_cnn(channels: int, width: int, image: int, classes: int) -> nn.Module:
+    """Return two convolutions and a linear layer for small images."""
+    return nn.Sequential(
+        *_conv_relu(channels, width, 3, padding=1), nn.MaxPool2d(2),
+        *_conv_relu(width, 2 * width, 3, padding=1), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(2 * width * (image // 4) ** 2, classes),
+    )  # fmt: skip
+
+
 def alexnet(classes: int) -> nn.Module:
     """Return AlexNet as one column."""
     return nn.Sequential(

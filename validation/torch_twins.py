@@ -112,6 +112,13 @@ def _lenet5(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
     return torch_models.lenet5(s.classes), (images,), (s.batch, s.classes)
 
 
+@_classifies("small-cnn")
+def _small_cnn(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    images = torch.randn(s.batch, s.channels, s.image, s.image)
+    module = torch_models.small_cnn(s.channels, s.width, s.image, s.classes)
+    return module, (images,), (s.batch, s.classes)
+
+
 @_classifies("alexnet", "vgg16", "mobilenet-v2", "resnet18", "resnet34", "resnet50")
 def _images(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
     name = str(s.name)

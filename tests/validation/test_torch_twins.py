@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, int]] = {
     "logistic-regression": {"batch": 4, "features": 6, "classes": 3},
     "linear-svm": {"batch": 4, "features": 6},
     "lenet5": {"batch": 2},
+    "small-cnn": {"batch": 2},
     "alexnet": {"batch": 2, "image": 64, "classes": 7},
     "vgg16": {"batch": 2, "image": 32, "classes": 7},
     "resnet18": {"batch": 2, "image": 32, "classes": 7, "width": 8},

@@ -1,4 +1,4 @@
-"""Networks that classify images: LeNet-5, AlexNet, VGG, ResNet, MobileNetV2."""
+"""Networks that classify images: LeNet-5, a small one, AlexNet, VGG, ResNet, MobileNetV2."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ def lenet5(net: Network, sizes: Sizes) -> Recorded:
 
 def _image(net: Network, sizes: Sizes) -> Tensor:
     return net.given((sizes.batch, 3, sizes.image, sizes.image))
+
+
+@model("small-cnn", batch=16, image=8, channels=1, width=8, classes=10)
+def small_cnn(net: Network, sizes: Sizes) -> Recorded:
+    """Two convolutions and a linear layer, for small images such as scikit-learn's digits.
+
+    >>> small_cnn().weight_count
+    1898
+    """
+    x = given = net.given((sizes.batch, sizes.channels, sizes.image, sizes.image))
+    for width in (sizes.width, 2 * sizes.width):
+        x = max_pool(net, relu(net, conv(net, x, width, 3, bias=True), in_place=True), 2, 2)
+    return classified(net, linear(net, flatten(net, x), sizes.classes), given)
 
 
 @model(batch=1, image=224, classes=1000)

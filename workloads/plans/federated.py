@@ -94,6 +94,14 @@ class Federated:
         """Return None: clients differ."""
         return None
 
+    def learners(self, ranks: int) -> int:
+        """Return how many of so many ranks learn from data: the clients."""
+        return ranks - 1 - self.edges
+
+    def keepers(self, ranks: int) -> range:
+        """Return the rank that keeps the model: the cloud."""
+        return range(ranks - 1, ranks)
+
     def program(self, rank: Rank, job: Job) -> Program:
         """Be a client, an edge server or the cloud."""
         training(NAME, job)

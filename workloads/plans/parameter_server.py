@@ -81,6 +81,14 @@ class ParameterServer:
         """Return None: servers take what comes first."""
         return None
 
+    def learners(self, ranks: int) -> int:
+        """Return how many of so many ranks learn from data: the workers."""
+        return ranks - self.servers
+
+    def keepers(self, ranks: int) -> range:
+        """Return the ranks that keep the model: the servers."""
+        return range(ranks - self.servers, ranks)
+
     def program(self, rank: Rank, job: Job) -> Program:
         """Be a worker or a server."""
         training(NAME, job)
