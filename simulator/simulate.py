@@ -175,8 +175,9 @@ def check_memory(machine: Machine, jobs: Sequence[tuple[Workload, Placement]]) -
             names[index][workload.name] = None
     for index, total in needed.items():
         device = machine.devices[index]
-        if device.memory_bytes is not None and total > device.memory_bytes:
-            need, have = (format_quantity(size, "bytes") for size in (total, device.memory_bytes))
+        memory_bytes = device.memory_bytes
+        if memory_bytes is not None and total > memory_bytes:
+            need, have = (format_quantity(size, "bytes") for size in (total, memory_bytes))
             raise DoesNotFitError(
                 f"{' and '.join(names[index])} needs {need} on device {index}, '{device.name}', "
                 f"which has {have} for a job",

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from simulator.actions import Collective, Compute, Count, Now, Rank, Recv, Send, Sleep, Start, Wait
 from simulator.energy import Energy, exact_sum
 from simulator.engine.actor import Actor, Handler, Totals
@@ -86,7 +88,8 @@ def execute_jobs(
     Parameters
     ----------
     parts : the jobs, with their plans and starts
-    machine, record, fold : as of `execute`; a device of two jobs keeps both from folding
+    machine, record, fold : as of `execute`; a device of two jobs keeps all from folding, unless all
+        have the same equal copies at the same places
 
     Raises
     ------
@@ -98,7 +101,24 @@ def execute_jobs(
     ]
     users = Counter(device for cast in casts for device in set(cast.placement.devices))
     shared = frozenset(device for device, jobs in users.items() if jobs > 1)
-    return _perform([replace(cast, shared=shared) for cast in casts], fold)
+    foldable = bool(shared) and _alike(casts)
+    return _perform([replace(cast, shared=shared, foldable=foldable) for cast in casts], fold)
+
+
+def _alike(casts: Sequence[_Cast]) -> bool:
+    """Tell whether all jobs have the same equal copies at the same places.
+
+    Then what a device does of all jobs is what each of its equals does.
+    """
+    tables = [cast.plan.copies(cast.placement.size) for cast in casts]
+    places = [(cast.placement.devices, cast.placement.threads) for cast in casts]
+    return all(
+        table is not None
+        and tables[0] is not None
+        and np.array_equal(table, tables[0])
+        and np.array_equal(place, places[0])
+        for table, place in zip(tables, places, strict=True)
+    )
 
 
 def place(plan: Plan, machine: Machine) -> Placement:
@@ -149,7 +169,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class _Cast:
-    """Know what is played, by whom, where and from when on; `shared` devices have other jobs."""
+    """Know what is played, by whom, where and from when on.
+
+    `shared` devices have other jobs; where these are `foldable`, equal devices do so of all jobs.
+    """
 
     job: Job
     machine: Machine
@@ -159,6 +182,7 @@ class _Cast:
     values: ValuesByRank | None
     start_s: float = 0.0
     shared: frozenset[int] = frozenset()
+    foldable: bool = False
 
     def folding(self, wanted: bool) -> Folding:
         """Return which ranks are simulated."""
@@ -169,7 +193,7 @@ class _Cast:
             return unfolded(size, "they hold values")
         if not wanted:
             return unfolded(size, "folding is off")
-        if not self.shared.isdisjoint(self.placement.devices):
+        if not self.foldable and not self.shared.isdisjoint(self.placement.devices):
             return unfolded(size, "other jobs use their devices")
         return choose_ranks(self.plan.copies(size), self.machine, self.placement)
 

@@ -10,12 +10,13 @@ import pytest
 from hwmodels.devices import find_device
 from simulator.actions import Group
 from simulator.check_plan import training_step
+from simulator.engine.execute import Part, execute_jobs
 from simulator.errors import DeadlockError, DoesNotFitError, InputError
 from simulator.ideal import AlphaBetaStar, IdealDevice, ideal_machine
 from simulator.jobs import JobSpec, OnDevices, simulate_jobs
 from simulator.ops import Graph, Op
 from simulator.protocols import Machine
-from simulator.simulate import simulate
+from simulator.simulate import job_of, simulate
 from simulator.workload import Buffer, Workload
 from tests.simulator.plans import By, DataParallel
 from workloads.plans.one_device import Single, Threads
@@ -104,6 +105,21 @@ def test_ranks_whose_device_has_another_job_are_all_simulated():
     jobs = [JobSpec(STEP, Folded()), JobSpec(STEP, Single(), devices=[2])]
     notes = simulate_jobs(jobs, machine)[0].run.notes
     assert "all 4 ranks simulated: other jobs use their devices" in notes
+
+
+@pytest.mark.parametrize("start_s", [0.0, 0.01, 0.25])
+def test_jobs_with_the_same_copies_at_the_same_places_are_simulated_once(start_s):
+    machine = Machine("boards", [find_device("raspberry-pi-4")] * 4, AlphaBetaStar(1e-5, 1e8))
+    parts = [Part(job_of(STEP, plan, 3, 0), plan, at) for plan, at in
+             ((Folded(), 0.0), (Folded(), start_s))]  # fmt: skip
+    folded = execute_jobs(parts, machine)
+    every = execute_jobs(parts, machine, fold=False)
+    assert [one.folding for one in folded] == ["1 of 4 ranks simulated"] * 2
+    for one, other in zip(folded, every, strict=True):
+        assert one.time_s == pytest.approx(other.time_s, rel=1e-12)
+        assert one.ranks[0].compute_s == pytest.approx(other.ranks[3].compute_s, rel=1e-12)
+        assert one.energy.components == other.energy.components
+        assert one.collectives == other.collectives
 
 
 def test_energy_of_the_network_is_told_of_a_job_that_has_it_alone_only():
