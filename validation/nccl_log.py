@@ -160,15 +160,33 @@ def _timed(
                               "is the log cut off?", where)  # fmt: skip
     if row[0] == "0":
         return None
-    cells = [cell for name, cell in zip(section.columns, row, strict=True) if name == "time"]
-    text = next((cell for cell in cells if cell != "N/A"), "N/A")
-    try:
-        time_us = float(text)
-    except ValueError:
-        time_us = np.nan
+    text, rate, wrong = _cells(section, row)
+    nbytes, time_us = float(row[0]), _number(text)
     if not (np.isfinite(time_us) and time_us > 0):
         raise FileError(path, f"expected a time in microseconds above 0, got '{text}'", where)
-    return float(row[0]), time_us * 1e-6
+    if _number(wrong) > 0:
+        raise FileError(path, f"{wrong} elements came out wrong; its times mean nothing", where)
+    if _number(rate) > 1 and not 0.5 < nbytes / time_us / 1e3 / _number(rate) < 2:
+        raise FileError(path, f"{row[0]} B in {text} us are not the {rate} GB/s beside them; "
+                              "are these the units?", where)  # fmt: skip
+    return nbytes, time_us * 1e-6
+
+
+def _cells(section: _Section, row: Sequence[str]) -> tuple[str, str, str]:
+    """Return time, algorithm bandwidth and wrong elements out of place, else in place."""
+    named: dict[str, list[str]] = {"time": [], "algbw": [], "#wrong": []}
+    for name, cell in zip(section.columns, row, strict=True):
+        named.get(name, []).append(cell)
+    place = next((at for at, cell in enumerate(named["time"]) if cell != "N/A"), 0)
+    time, rate, wrong = ((cells + ["N/A"] * (place + 1))[place] for cells in named.values())
+    return time, rate, wrong
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
 
 
 def _bus_ratio(section: _Section) -> float | None:

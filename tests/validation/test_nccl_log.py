@@ -89,6 +89,8 @@ CUT = {
     "a line cut off": (log().replace(LAST, LAST[:60]), r"expected 13 columns, got \d+; is the log"),
     "no time": (log().replace("20.01", "nan"), "expected a time in microseconds .*, got 'nan'"),
     "a negative time": (log().replace("20.01", "-1.0"), "above 0, got '-1.0'"),
+    "wrong elements": (log().replace("      0 ", "      7 "), "7 elements came out wrong"),
+    "milliseconds": (log().replace("42969.67", "42.97"), r"are not the 199\.\d+ GB/s beside them"),
     "an unknown test": (log("gather_perf"), "expected a test of .*; got 'gather_perf'"),
     "an unknown dtype": (log(dtype="fp6"), "expected one dtype of .*; got fp6"),
     "a group of one": (log(ranks=1), "expected a group of at least 2 ranks; got 1"),
