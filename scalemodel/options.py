@@ -68,18 +68,14 @@ class Asked:
         """
         flags = Study(values=self._values(), **({} if demanded is None else demanded.parts()))
         study = flags if self.scenario is None else read_study(self.scenario).merged(flags)
-        return study if self.plan_file is not None else _with_usual_plan(study)
+        return _with_usual_plan(study)
 
     def _values(self) -> dict[str, Value]:
-        named = {"workload": self.workload, "on": self.on, "plan": self._plan_name,
+        named = {"workload": self.workload, "on": self.on, "plan": self.plan,
                  "on.devices": self.devices, "plan.threads": self.threads, "steps": self.steps,
                  "seed": self.seed}  # fmt: skip
         values: dict[str, Value] = {n: value for n, value in named.items() if value is not None}
         return named_once([*values.items(), *map(parse_setting, self.settings)], "--set")
-
-    @property
-    def _plan_name(self) -> str | None:
-        return None if self.plan_file is not None else self.plan
 
     @property
     def plan_file(self) -> Path | None:

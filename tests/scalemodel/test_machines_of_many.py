@@ -172,7 +172,9 @@ def test_a_collective_of_ones_own_does_what_a_pattern_communicates(document, tmp
     path = tmp_path / "mine.py"
     path.write_text("def mine(rank, buffer):\n    yield rank.all_reduce(buffer)\n")
     words = ("predict", "all-reduce", "--set", "workload.count=3", *DGX)
-    assert document(*words, "--plan", path)["value"] == document(*words)["value"]
+    found = document(*words, "--plan", path)
+    assert found["value"] == document(*words)["value"]
+    assert found["scenario"]["plan"] == str(path)
 
 
 def test_a_topology_is_drawn_of_a_shape_or_of_a_system(refused):
