@@ -107,6 +107,7 @@ class Processes:
 def measure_cluster(asked: Processes, settings: list[str], output: Output) -> None:
     """Measure collectives and print their table."""
     from scalemodel.asking import torch_needed
+    from scalemodel.own_code import running
     from validation.cluster_table import USUAL_KINDS, USUAL_SIZES, Sampling, parse_sizes, points_of
     from validation.measure_cluster import measure_points
     from validation.ranks import first_rank
@@ -115,6 +116,9 @@ def measure_cluster(asked: Processes, settings: list[str], output: Output) -> No
         ("steps", "sleep_as", "trace"), "belongs to a workload's plan, not to the cluster itself"
     )
     parameters = _plan_parameters(settings, asked)
+    foreign = [text for text in settings if not text.startswith("plan.")]
+    if foreign:
+        raise InputError(f"--set {foreign[0]}: a cluster has no workload; only plan.* can be set")
     own = None if asked.plan is None else _own(asked, parameters)
     usual = () if own is not None else USUAL_KINDS
     kinds = usual if asked.kinds is None else [one.strip() for one in asked.kinds.split(",")]
@@ -124,9 +128,10 @@ def measure_cluster(asked: Processes, settings: list[str], output: Output) -> No
         most=asked.repeats, least=min(asked.repeats, Sampling().least))  # fmt: skip
     with torch_needed("measuring"):
         need_torch()
-    records = measure_points(points_of(kinds, sizes, name), asked.rank_count(),
-                             asked.rate_bit_per_s(), own=own, sampling=sampling,
-                             tell=say)  # fmt: skip
+    with running(None if own is None or own[1] is None else Path(str(asked.plan))):
+        records = measure_points(points_of(kinds, sizes, name), asked.rank_count(),
+                                 asked.rate_bit_per_s(), own=own, sampling=sampling,
+                                 tell=say)  # fmt: skip
     if first_rank():
         _print(records, asked, output)
 

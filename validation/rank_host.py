@@ -266,13 +266,14 @@ def _failure(rank: int, error: BaseException) -> Failure:
     if isinstance(error, ScalemodelError):
         return Failure(rank, at_s, error, STUCK if isinstance(error, RankFailedError) else CAUSE)
     indirect = CAUSE
-    if isinstance(error, ConnectionError) or any(one in text for one in _OF_OTHERS):
+    if isinstance(error, ConnectionError) or any(one in str(error) for one in _OF_OTHERS):
         indirect = LOST
     return Failure(rank, at_s, RankFailedError(rank, f"failed: {text}{_place(error)}"), indirect)
 
 
 def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    # What follows the first line is the stack of torch's C++ side.
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _place(error: BaseException) -> str:

@@ -157,6 +157,7 @@ CLUSTER = ("measure", "cluster")
         ((*CLUSTER, "--threads", "2"), "--threads measures one process"),
         ((*CLUSTER, "--steps", "2"), "--steps: belongs to a workload's plan"),
         ((*CLUSTER, "--set", "plan.period=2"), "there is no --plan"),
+        ((*CLUSTER, "--set", "workload.batch=2"), "a cluster has no workload"),
         ((*CLUSTER, "--plan", "none.py"), "none.py: No such file"),
         (("measure", "mlp", "--ranks", "2"), "--plan: which plan"),
         (("measure", "mlp", "--plan", "single", "--kinds", "barrier"), "belongs to `measure clust"),
@@ -169,6 +170,14 @@ def test_what_makes_no_sense_is_refused_before_a_process_is_started(run, words, 
     assert result.exit_code == 1, result.output
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_collective_that_fails_before_it_is_measured_is_named_with_its_line(run, ring):
+    ring.write_text(RING.replace("rank.size - 1", "rank.idd - 1"), encoding="utf-8")
+    result = run(*CLUSTER, "--plan", ring, "--sizes", "1000")
+    assert result.exit_code == 1
+    assert f"error: {ring}: line " in result.stderr
+    assert "'Rank' object has no attribute" in result.stderr
 
 
 @pytest.mark.slow
