@@ -154,6 +154,7 @@ def topology(
 ) -> None:
     """Draw the devices, switches and cables of a network."""
     from hwmodels.network import named_shapes
+    from hwmodels.system_files import is_system
     from scalemodel.plots.topology import plot_topology
 
     values = named_once(map(_setting, settings), "--set")
@@ -162,6 +163,8 @@ def topology(
     if on is not None:
         network = _network_of(on, devices, values)
         title = title or f"{on}: {network.devices:,} devices"
+    elif is_system(str(shape)):
+        raise InputError(f"'{shape}' is a system: name it by --on {shape}")
     elif shape is not None and shape.endswith(".toml"):
         network = named_shapes.read_topology(Path(shape), values)
     else:

@@ -181,6 +181,7 @@ def test_a_topology_is_drawn_of_a_shape_or_of_a_system(refused):
     assert "give either" in refused("plot", "topology")
     assert "give either" in refused("plot", "topology", "star", "--on", "dgx-1")
     assert "has no network" in refused("plot", "topology", "--on", "dgx-1", "--devices", "1")
+    assert "name it by --on dgx-1" in refused("plot", "topology", "dgx-1")
 
 
 def test_patterns_are_compared_on_two_machines(document):
