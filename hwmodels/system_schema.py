@@ -48,6 +48,8 @@ _SYSTEM_FIELDS = (
           doc="how many are taken where nobody says; else one node's"),
     Field(key="most_devices", low=1, high=1 << 22, whole=True, doc="how many there can be"),
     Field(key="library", text=True, doc="software that communicates: " + ", ".join(LIBRARIES)),
+    Field(key="sharing", text=True, doc="how flows share a link: plain, evenly, or rtt, by the "
+          "inverse of their round trip times, as TCP does; else plain"),
     Field(key="node.devices", low=1, high=4096, whole=True, doc="devices of a node; else 1"),
     Field(key="node.shape", text=True, doc="how these are joined: " + ", ".join(NODE_SHAPES)),
     Field(key="node.link", text=True, doc="link of each device, or of each edge"),

@@ -12,7 +12,7 @@ from hwmodels.network.fabric import OpenFabric
 from hwmodels.network.flows import Flows
 from hwmodels.network.schedules import Step
 from hwmodels.network.topology import Topology
-from hwmodels.network.traffic import Traffic
+from hwmodels.network.traffic import SHARING, Traffic
 from simulator.actions import Group
 from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
@@ -108,6 +108,10 @@ class Cluster:
     idle_w: float | None = None
     link_sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.sharing not in SHARING:
+            raise UnknownNameError("sharing rule", self.sharing, SHARING)
 
     @property
     def sources(self) -> tuple[Source, ...]:

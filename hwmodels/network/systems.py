@@ -25,6 +25,7 @@ from hwmodels.network.nccl_nodes import find_fabric
 from hwmodels.network.routers import NodesRouter
 from hwmodels.network.system_topology import Builder, Built
 from hwmodels.network.topology import Topology
+from hwmodels.network.traffic import PLAIN
 from hwmodels.spec import Spec, spec_of
 from hwmodels.system_files import System, find_system
 from hwmodels.system_schema import LIBRARIES
@@ -59,7 +60,8 @@ def cluster(
     library : software that communicates: "nccl", "gloo" or "textbook"; "": the system's, else the
         usual one of the device
     parameters : by dotted name: of a system such as `network.bandwidth_bytes_per_s`, or of its
-        devices such as `memory.bandwidth_bytes_per_s`; of a shape its own, such as `k`
+        devices such as `memory.bandwidth_bytes_per_s`; of a shape its own, such as `k`; of both
+        `sharing`: "plain", flows share a link evenly, or "rtt", as TCP does
 
     Raises
     ------
@@ -86,10 +88,10 @@ def cluster(
         return machine_of(find_system(name), devices, changes)
     if not device:
         raise InputError(f"cluster: of which devices is the {shape}? give device")
-    named = changes.pop("library", "")
+    named, sharing = changes.pop("library", ""), changes.pop("sharing", PLAIN)
     found = device if isinstance(device, Device) else find_device(device)
     made = topology(shape, changes)
-    return _Own(shape, made, str(named)).machine(found, devices)
+    return _Own(shape, made, str(named), str(sharing)).machine(found, devices)
 
 
 def machine_of(
@@ -118,7 +120,9 @@ def machine_of(
     if system.topology or parts.topology:
         made = _inner(system, parts)
         wanted = devices if devices is not None else system.count("devices", made.devices)
-        return _Own(system.name, made, system.text("library") or "").machine(device, wanted)
+        own = _Own(system.name, made, system.text("library") or "",
+                   system.text("sharing") or PLAIN)  # fmt: skip
+        return own.machine(device, wanted)
     count = devices if devices is not None else system.count(
         "devices", system.count("node.devices", 1))  # fmt: skip
     _check_count(system, count)
@@ -129,6 +133,7 @@ def machine_of(
     network = Cluster(
         topology=with_common(built.topology, parts.common),
         library=_library(system, device, built),
+        sharing=system.text("sharing") or PLAIN,
         joules_per_byte=built.joules_per_byte,
         idle_w=built.idle_w,
         link_sources=tuple(dict.fromkeys([*system.spec.sources.values(), *built.sources])),
@@ -287,11 +292,12 @@ def _library(system: System, device: Device, built: Built) -> Library:
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """Hold a network of one's own: its name, topology and software ("": the usual)."""
+    """Hold a network of one's own: its name, topology, software ("": the usual), sharing rule."""
 
     name: str
     topology: Topology
     library: str
+    sharing: str
 
     def machine(self, device: Device, devices: int | None) -> Machine:
         """Return the machine of so many devices; None: of all that the topology has."""
@@ -303,7 +309,8 @@ class _Own:
                              f"{most:,}")  # fmt: skip
         used = library_of(self.library or usual_library(device), device, _spread(self.topology))
         note = "energy leaves out the network, of whose links no figure is known"
-        network = Cluster(topology=self.topology, library=used, notes=(note,))
+        network = Cluster(topology=self.topology, library=used, sharing=self.sharing,
+                          notes=(note,))  # fmt: skip
         return Machine(self.name, (device,) * count, network if count > 1 else None)
 
 

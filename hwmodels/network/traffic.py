@@ -10,10 +10,11 @@ import numpy as np
 from hwmodels.network.schedules import Step
 from hwmodels.network.table import Messages
 from hwmodels.network.topology import Topology
-from simulator.errors import InputError, UnknownNameError
+from simulator.errors import InputError
 from simulator.ops import FloatArray, IntArray
 
-SHARING = ("plain", "rtt")
+PLAIN = "plain"
+SHARING = (PLAIN, "rtt")
 """How flows share a link: evenly, or by the inverse of their round trip times."""
 
 
@@ -81,8 +82,6 @@ def look_up(traffic: Traffic, topology: Topology, sharing: str) -> Known:
     topology : links and routes
     sharing : one of `SHARING`
     """
-    if sharing not in SHARING:
-        raise UnknownNameError("sharing rule", sharing, SHARING)
     links = topology.links
     many = tuple(_messages(traffic, step, topology, sharing) for step in traffic.steps)
     carried, used = np.zeros(links), np.zeros(links, bool)

@@ -1,6 +1,7 @@
 """Systems of the catalog, the user's, and networks of one's own become machines."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,6 +182,16 @@ def test_a_system_can_be_made_of_other_devices_with_other_software():
     machine = cluster("gigabit-ethernet", device="raspberry-pi-4", library="textbook")
     assert machine.devices[0].name == "rpi4-bcm2711"
     assert network_of(machine).library.name == "textbook"
+
+
+def test_flows_share_links_as_one_says():
+    rtt, unknown = {"sharing": "rtt"}, {"sharing": "rt"}
+    for one in ({"name": "dgx-h100-80gb", "devices": 16}, {"device": "nvidia-t4", "shape": "star"}):
+        shape = {"devices": 4, "wire": {"bandwidth_bytes_per_s": 1e9}} if "shape" in one else {}
+        network: Any = cluster(**one, parameters={**shape, **rtt}).network
+        assert network.sharing == "rtt"
+        with pytest.raises(UnknownNameError, match="unknown sharing rule 'rt'; did you mean 'rtt'"):
+            cluster(**one, parameters={**shape, **unknown})
 
 
 @pytest.mark.parametrize(
