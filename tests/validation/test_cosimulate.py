@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,18 +16,25 @@ import torch
 from torch import nn
 
 from scalemodel import capture
+from simulator.engine.execute import execute
+from simulator.errors import InputError, UnknownNameError
 from simulator.ideal import ideal_machine
 from simulator.ops import FloatArray
-from simulator.simulate import job_of
+from simulator.simulate import job_of, simulate
+from tests.validation.learning_tasks import learning
 from validation.cosimulate import Cosimulation, cosimulate
+from validation.ranks import run_ranks
 from validation.torch_learning import Lesson
 from workloads.datasets import Dataset, blobs
 from workloads.plans import (
     DataParallel,
+    Federated,
+    Gossip,
     LocalSGD,
     ParameterServer,
     Single,
 )
+from workloads.plans.disturbed import Stragglers
 from workloads.registry import find_workload
 
 CLOUDS = blobs(samples=500, features=6, classes=3)
@@ -161,3 +171,104 @@ def test_asynchronous_sgd_on_a_quadratic_is_stable_up_to_the_limit_of_its_delay(
 
     assert left(0.97 * limit) < 1e-2
     assert left(1.03 * limit) > 1e2
+
+
+# --- apart -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("topology", ["ring", "exponential"])
+def test_gossip_forgets_differences_at_the_second_eigenvalue_of_its_mixing_matrix(topology):
+    """Without gradients the parameters of all ranks approach their mean, step by step."""
+    ranks, steps, plan = 8, 12, Gossip(topology)
+    matrix = plan.mixing_matrix(ranks)
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    if topology == "exponential":  # not symmetric: compare with the matrix itself
+        begin = np.arange(ranks, dtype=float)
+    else:
+        begin = vectors[:, np.argsort(-np.abs(values))[1]]
+    job = job_of(bowl(), plan, steps, 0)
+    lesson = Lesson(job, NOTHING, ranks, learning_rate=0.0)
+    learners = [lesson.learner(rank) for rank in range(ranks)]
+    for learner, value in zip(learners, begin, strict=True):
+        learner.params.fill_(value)
+    execute(job, ideal_machine(ranks), plan, values=learners)
+    left = np.array([float(learner.params[0]) for learner in learners])
+    wanted = np.linalg.matrix_power(matrix, steps) @ begin
+    assert np.allclose(left, wanted, rtol=1e-9, atol=1e-12)
+    if topology == "ring":
+        second = np.sort(np.abs(values))[-2]
+        assert np.linalg.norm(left) == pytest.approx(second**steps, rel=1e-9)
+
+
+@pytest.mark.parametrize("edges", [0, 2])
+def test_federated_averaging_of_all_clients_is_local_sgd(edges):
+    plan = Federated(wanted=4, local_steps=3, edges=edges)
+    found = trained(plan, 5 + edges, steps=4)
+    assert near(found.parameters, trained(LocalSGD(every=3), 4, steps=4).parameters, 1e-5)
+
+
+def test_ranks_that_see_few_classes_need_more_rounds():
+    data = blobs(samples=1000, features=6, classes=6)
+    model = find_workload("mlp", batch=8, inputs=6, width=16, depth=1, classes=6, training=True)
+    rounds = {}
+    for how in ("shuffled", "by-label"):
+        found = trained(LocalSGD(every=20), 6, 30, data.distributed(how), 0.1, model=model,
+                        judgements=30)  # fmt: skip
+        rounds[how] = found.to_accuracy(0.8, "steps") or math.inf
+    assert rounds["by-label"] > rounds["shuffled"]
+
+
+# --- whatever the plan -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", [DataParallel(), LocalSGD(every=3)], ids=str)
+def test_real_processes_learn_the_same_bit_for_bit(plan):
+    if not hasattr(os, "fork"):
+        pytest.skip("ranks are forked, which this system cannot")
+    left = run_ranks(learning(plan, 6, RATE), 2).of_ranks
+    found = trained(plan, 2, steps=6).parameters
+    assert (left[0] == found).all()
+    assert (left[1] == found).all()
+
+
+SEEDED = """
+from tests.validation.test_cosimulate import *
+plan = Stragglers(ParameterServer(mode="asynchronous"), delay=0.5)
+print(trained(plan, 4, seed=3).parameters.tobytes().hex())
+"""
+
+
+def test_equal_seeds_give_equal_results_in_any_process():
+    plan = Stragglers(ParameterServer(mode="asynchronous"), delay=0.5)
+    here = trained(plan, 4, seed=3).parameters.tobytes().hex()
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    there = subprocess.run([sys.executable, "-c", SEEDED], capture_output=True, text=True,
+                           check=True, env=environment)  # fmt: skip
+    assert there.stdout.strip() == here
+    assert trained(plan, 4, seed=4).parameters.tobytes().hex() != here
+
+
+def test_time_is_that_of_the_run_and_axes_only_grow():
+    plan = LocalSGD(every=2)
+    found = trained(plan, 4, judgements=5)
+    assert found.time_s[-1] == found.run.time_s
+    assert found.run.time_s == simulate(step(), ideal_machine(4), plan, steps=12).time_s
+    for name in ("time_s", "steps", "samples", "sent_bytes"):
+        assert (np.diff(getattr(found, name)) > 0).all()
+    assert found.samples[-1] == 4 * 12 * 2 * 8
+    assert list(found.table()["accuracy"]) == list(found.accuracy)
+    assert "LocalSGD" in str(found)
+    assert found.to_accuracy(2.0) is None
+
+
+def test_what_cannot_be_learned_is_said():
+    with pytest.raises(InputError, match="does not train"):
+        trained(Single(), 1, model=find_workload("mlp", inputs=6))
+    with pytest.raises(InputError, match="samples of 16 numbers"):
+        trained(Single(), 1, data=blobs(samples=50))
+    with pytest.raises(InputError, match="too few for 600 ranks"):
+        trained(DataParallel(), 600)
+    with pytest.raises(UnknownNameError, match="distribution"):
+        CLOUDS.distributed("sorted")
+    with pytest.raises(InputError, match="batches of other sizes"):
+        trained(DataParallel(global_batch=7), 2)
