@@ -37,7 +37,10 @@ def values_of(peers: Peers, asked: Playing) -> TorchValues:
     step.module.to(peers.device)
     hold_still(step)
     works = TwinWorks(step, job)
-    return TorchValues(works, peers.device, works.tensors)
+    values = TorchValues(works, peers.device, works.tensors)
+    # Works between buffers find there what messages brought.
+    works.tensors = values.tensors
+    return values
 
 
 def _times_s(device: Device, work: Work, threads: int) -> list[float]:

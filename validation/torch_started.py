@@ -14,7 +14,7 @@ from simulator.errors import ProgramError
 from simulator.workload import Buffer
 from validation.torch_calls import Call, Part, begin
 from validation.torch_peers import Peers
-from validation.torch_values import TorchValues
+from validation.torch_values import Reached, TorchValues, tell_nobody
 from validation.wall_mailbox import Mailbox, Post
 from validation.wall_messages import Memory, Messages, listen
 from validation.wall_record import Key, RankRecord
@@ -87,6 +87,20 @@ class Starter:
         key = ("collective", tuple(group.ranks), number)
         return key, begin(Part(action, tensor, place, self.peers.group(group)))
 
+    def compute(self, action: Compute, reached: Reached = tell_nobody) -> None:
+        """Do a work; with a slowdown, sleep until it and its marks took so many times as long."""
+        begin_s, longer = self.now(), action.slowdown - 1.0
+
+        def reached_later(mark: str) -> None:
+            later = threading.Timer(longer * (self.now() - begin_s), reached, [mark])
+            later.daemon = True
+            later.start()
+
+        self.values.compute(action.work, reached_later if longer > 0 else reached)
+        self.settle_device()
+        if longer > 0:
+            time.sleep(longer * (self.now() - begin_s))
+
     def settle_device(self) -> None:
         """Wait until an accelerator has done what was asked of it."""
         if self.peers.device.type == "cuda":
@@ -114,8 +128,7 @@ class Starter:
         self.settle_device()
 
     def _work(self, handle: Pending, action: Compute) -> None:
-        self.values.compute(action.work, lambda mark: self.waiting.reach(handle, mark))
-        self.settle_device()
+        self.compute(action, lambda mark: self.waiting.reach(handle, mark))
 
     def _in_thread(self, handle: Pending, run: Callable[[], object]) -> None:
         def guarded() -> None:

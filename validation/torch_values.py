@@ -52,7 +52,7 @@ class TorchValues:
 
     def compute(self, work: Work, reached: Reached | None = None) -> None:
         """Do a work; `reached` is told each mark of it."""
-        self._do(work, reached or _tell_nobody)
+        self._do(work, reached or tell_nobody)
 
     def tensor(self, buffer: Buffer) -> torch.Tensor:
         """Return the tensor of a buffer, zeros where it is new; of a part a view of the whole."""
@@ -96,7 +96,7 @@ class TorchValues:
         return stacked.amax(0) if op == "max" else stacked.amin(0)
 
 
-def _tell_nobody(_: str) -> None:
+def tell_nobody(_: str) -> None:
     """Be what is told marks that nobody waits for."""
 
 
@@ -133,6 +133,16 @@ def _sleep_until(moment_s: float) -> None:
         time.sleep(left_s)
 
 
+BETWEEN_BUFFERS = ("accumulate", "average")
+"""Works of plans that need buffers only, whatever the model."""
+
+
+def _not_in_parts(work: Work) -> InputError:
+    return InputError(f"work '{work.name}' on {', '.join(work.writes)}: a twin works on whole "
+                      "buffers, not on shards or buckets; measure with one server, or with "
+                      "devices that sleep (--sleep-as)")  # fmt: skip
+
+
 class TwinWorks:
     """Do the works of a training job with a torch twin; gradients lie in one flat tensor.
 
@@ -149,22 +159,55 @@ class TwinWorks:
         self._twin = twin
         self._loss: torch.Tensor | None = None
         self._missing: dict[str, int] = {}
-        self._reached: Reached = _tell_nobody
+        self._reached: Reached = tell_nobody
         self._buckets: dict[str, list[torch.nn.Parameter]] = {}
+        self._views: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
         self.tensors: dict[str, torch.Tensor] = {}
         if job.workload.training:
             self._lay_out(job)
         self._works: dict[str, Callable[[], object]] = {
             "step": twin.step, "local_step": twin.step, "forward": self._forward,
-            "backward": self._backward, "gradient": self._gradient, "update": twin.update,
+            "backward": self._backward, "gradient": self._gradient, "update": self._update,
         }  # fmt: skip
 
     def __call__(self, work: Work, reached: Reached) -> None:
-        """Do a work and tell its marks."""
-        if work.name not in self._works:
-            raise UnknownNameError("work of a twin", work.name, self._works)
+        """Do a work and tell its marks.
+
+        Raises
+        ------
+        UnknownNameError : neither the twin nor a plan's works of sums and means have the name
+        InputError : the work is on shards or buckets, which a twin does as a whole only
+        """
         self._reached = reached
+        if work.name in BETWEEN_BUFFERS:
+            self._combine(work)
+            return
+        if work.name not in self._works:
+            known = [*self._works, *BETWEEN_BUFFERS]
+            raise UnknownNameError("work of a twin (sleeping devices do any)", work.name, known)
+        if work.name == "update" and work.writes != ("params",):
+            raise _not_in_parts(work)
         self._works[work.name]()
+
+    def _combine(self, work: Work) -> None:
+        """Sum or average buffers; the last one read of a sum, the first of a mean, is written."""
+        (into,) = work.writes
+        others = [self.tensors.get(name) for name in work.reads if name != into]
+        if any(other is None for other in others):
+            raise _not_in_parts(work)
+        came = [other for other in others if other is not None]
+        total = self.tensors.setdefault(into, torch.zeros_like(came[0]))
+        for other in came:
+            total.add_(other)
+        if work.name == "average":
+            total.div_(len(work.reads))
+
+    def _update(self) -> None:
+        """Update; a server has no gradients of its own, but those that came."""
+        for parameter, view in self._views:
+            if parameter.grad is None:
+                parameter.grad = view
+        self._twin.update()
 
     def _forward(self) -> None:
         self._loss = self._twin.forward()
@@ -197,6 +240,7 @@ class TwinWorks:
             view = grad[at : at + parameter.numel()].view_as(parameter)
             at += parameter.numel()
             inside.append(parameter)
+            self._views.append((parameter, view))
             parameter.register_post_accumulate_grad_hook(self._when_ready(view, bucket.name))
             if (at - begin) * grad.element_size() >= bucket.nbytes:
                 self.tensors[bucket.name] = grad[begin:at]

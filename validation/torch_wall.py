@@ -11,7 +11,18 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Self
 
-from simulator.actions import Collective, Compute, Rank, Recv, Send, Sleep, Start, Wait
+from simulator.actions import (
+    Collective,
+    Compute,
+    Count,
+    Now,
+    Rank,
+    Recv,
+    Send,
+    Sleep,
+    Start,
+    Wait,
+)
 from simulator.errors import ProgramError
 from simulator.protocols import Program
 from validation.torch_peers import Peers
@@ -40,6 +51,8 @@ class WallRank:
         self._handlers: dict[type, Callable[[Any], object]] = {
             Compute: self._compute, Collective: self._collective, Send: self._starter.send,
             Recv: self._recv, Sleep: self._sleep, Start: self._start, Wait: self._wait,
+            Now: lambda _: self.now(),
+            Count: lambda told: self.record.count(told.name, told.amount, self.now()),
         }  # fmt: skip
 
     @property
@@ -104,8 +117,7 @@ class WallRank:
 
     def _compute(self, action: Compute) -> None:
         start_s = self.now()
-        self.values.compute(action.work)
-        self._starter.settle_device()
+        self._starter.compute(action)
         self._note(Noted(start_s, self.now(), "compute", action.work.name))
 
     def _collective(self, action: Collective) -> None:

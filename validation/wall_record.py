@@ -8,6 +8,7 @@ others can be told from communicating, as in a simulated run.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -51,6 +52,8 @@ class RankRecord:
     collectives : kind and bytes of those it was the first member of
     ends : what it completed, and when, in order
     dropped : messages that came after it had given up
+    counts : what its program counted, by name
+    step_ends_s : when it said that a step of the job ended, seconds
     """
 
     rank: int
@@ -63,6 +66,15 @@ class RankRecord:
     collectives: list[tuple[str, float]] = field(default_factory=list)
     ends: list[tuple[object, float]] = field(default_factory=list)
     dropped: int = 0
+    counts: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    step_ends_s: list[float] = field(default_factory=list)
+
+    def count(self, name: str, amount: float, now_s: float) -> None:
+        """Add to a count; or note that a step of the job has ended."""
+        if name == "steps":
+            self.step_ends_s.append(now_s)
+        else:
+            self.counts[name] += amount
 
 
 def outcome_of(records: Sequence[RankRecord], steps: int, told: str) -> Outcome:
@@ -81,9 +93,10 @@ def outcome_of(records: Sequence[RankRecord], steps: int, told: str) -> Outcome:
     ready = ready_s(records)
     time_s = max([r.end_s for r in records] + [n.end_s for r in records for n in r.spans])
     last = max(records, key=lambda record: record.end_s)
+    told_s = tuple(sorted(end_s for record in records for end_s in record.step_ends_s))
     return Outcome(
         time_s=time_s,
-        step_ends_s=step_ends_s(last.ends, steps, time_s),
+        step_ends_s=told_s or step_ends_s(last.ends, steps, time_s),
         ranks=tuple(_totals(record, ready, time_s) for record in records),
         size=len(records),
         collectives=_collectives(records),
@@ -91,6 +104,7 @@ def outcome_of(records: Sequence[RankRecord], steps: int, told: str) -> Outcome:
         timeline=Timeline.of(sorted(_spans(records, ready), key=lambda s: (s.end_s, s.start_s))),
         dropped_messages=sum(record.dropped for record in records),
         folding=told,
+        counts=_counts(records),
     )
 
 
@@ -183,3 +197,12 @@ def _collectives(records: Sequence[RankRecord]) -> dict[str, CollectiveTotal]:
         for kind, nbytes in record.collectives:
             sizes.setdefault(kind, []).append((nbytes, 1))
     return {kind: CollectiveTotal(len(of), exact_sum(of)) for kind, of in sorted(sizes.items())}
+
+
+def _counts(records: Sequence[RankRecord]) -> dict[str, float]:
+    """Return what all programs counted, by name."""
+    total: defaultdict[str, float] = defaultdict(float)
+    for record in records:
+        for name, amount in record.counts.items():
+            total[name] += amount
+    return dict(total)
