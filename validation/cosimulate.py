@@ -144,7 +144,7 @@ def cosimulate(
 
     Raises
     ------
-    InputError : the model does not train, or does not fit the data
+    InputError : the model does not train, or does not fit the data; ranks exchange nothing
     UnknownNameError : the model has no twin, or the plan does works that nobody can do
     DoesNotFitError, ProgramError : as of `simulate`
 
@@ -176,6 +176,11 @@ def cosimulate(
         watch.note(0.0)
         outcome = execute(job, machine, Watched(plan, watch), values=ranks)
         watch.end(outcome.time_s)
+    exchanged = outcome.collectives or any(rank.sent_messages for rank in outcome.ranks)
+    if placement.size > 1 and not exchanged:
+        raise InputError(f"plan {type(plan).__name__}: {placement.size} ranks exchange nothing, "
+                         "so each has learned a model of its own; memory that ranks share "
+                         "(hogwild) is not co-simulated")  # fmt: skip
     run = run_of(job, machine, plan, placement, outcome)
     columns = np.array(watch.rows, dtype=float).T
     names = ("time_s", "steps", "samples", "sent_bytes", "loss", "accuracy", "training_loss")

@@ -18,7 +18,7 @@ from torch import nn
 from scalemodel import capture
 from simulator.engine.execute import execute
 from simulator.errors import InputError, UnknownNameError
-from simulator.ideal import ideal_machine
+from simulator.ideal import IdealDevice, ideal_machine
 from simulator.ops import FloatArray
 from simulator.simulate import job_of, simulate
 from tests.validation.learning_tasks import learning
@@ -30,6 +30,7 @@ from workloads.plans import (
     DataParallel,
     Federated,
     Gossip,
+    Hogwild,
     LocalSGD,
     ParameterServer,
     Single,
@@ -272,3 +273,10 @@ def test_what_cannot_be_learned_is_said():
         CLOUDS.distributed("sorted")
     with pytest.raises(InputError, match="batches of other sizes"):
         trained(DataParallel(global_batch=7), 2)
+
+
+def test_ranks_that_exchange_nothing_are_not_taken_for_one_model() -> None:
+    model = find_workload("logistic-regression", batch=8, features=6, classes=3, training=True)
+    machine = ideal_machine(1, device=IdealDevice(max_threads=2))
+    with pytest.raises(InputError, match="exchange nothing"):
+        cosimulate(model, CLOUDS, Hogwild(), machine, steps=3)
