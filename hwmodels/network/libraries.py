@@ -32,6 +32,10 @@ CANDIDATES = {
     "barrier": ("dissemination",),
 }
 """What "auto" chooses from: algorithms in which a rank sends to one or two others at a time."""
+MOST_ONE_BY_ONE = 512
+"""Ranks of a group above which all wait for all before a step: alone it takes as long, beside other
+traffic the end moves by some hundredths of a percent to one percent (slow links, fast ones), and
+the cost no longer grows with the number of ranks."""
 GLOO_FILE = Path(__file__).parent.parent / "catalog" / "calibrated" / "gloo.toml"
 
 
@@ -46,7 +50,8 @@ def traffic_of(
     """Return the traffic of steps among the places of a group.
 
     Messages between ranks of one device take no time. Where all steps send the same messages, one
-    from and one to each device, each device goes on as soon as it can; else all wait for all.
+    from and one to each device, each device goes on as soon as it can; else, and in large groups,
+    all wait for all.
 
     Parameters
     ----------
@@ -56,12 +61,13 @@ def traffic_of(
     """
     moves = tuple(moved for step in steps if len((moved := _placed(step, devices)).src))
     rounds = sum(step.repeat for step in moves)
-    one_by_one = bool(moves) and moves[0].permutes and all(_same(moves[0], one) for one in moves)
-    if one_by_one and rounds > 1:
+    alike = bool(moves) and moves[0].permutes and all(_same(moves[0], one) for one in moves)
+    if alike and rounds > 1:
         # Every round is the same, so that each takes its share of adding up.
         reduce_s_per_byte *= sum(step.repeat for step in moves if step.reduces) / rounds
         moves = (replace(moves[0], repeat=rounds, reduces=True),)
-    return Traffic(steps=moves, together=not one_by_one, overhead_s=overhead_s,
+    together = not alike or len(devices) > MOST_ONE_BY_ONE
+    return Traffic(steps=moves, together=together, overhead_s=overhead_s,
                    reduce_s_per_byte=reduce_s_per_byte,
                    limit_bytes_per_s=limit_bytes_per_s)  # fmt: skip
 

@@ -12,7 +12,16 @@ from hwmodels.network.closed_forms import CLOSED_FORMS, Link, hierarchical_all_r
 from hwmodels.network.cluster import Cluster
 from hwmodels.network.collectives import schedule
 from hwmodels.network.composed_shapes import rail_optimised
-from hwmodels.network.libraries import CANDIDATES, Gloo, Textbook, gloo_steps, least_s, traffic_of
+from hwmodels.network.flows import Flows
+from hwmodels.network.libraries import (
+    CANDIDATES,
+    MOST_ONE_BY_ONE,
+    Gloo,
+    Textbook,
+    gloo_steps,
+    least_s,
+    traffic_of,
+)
 from hwmodels.network.schedules import Step
 from hwmodels.network.shapes import fat_tree, leaf_spine, ring, star, torus
 from hwmodels.network.topology import Topology
@@ -241,3 +250,15 @@ class TestGloo:
             for (ranks, mib), ms in MEASURED_MS[kind].items()
         ]
         assert np.median(errors) < most
+
+
+def test_large_groups_take_steps_together_and_small_ones_as_soon_as_each_can() -> None:
+    topology = star(MOST_ONE_BY_ONE + 1, Wire(1.25e9, 1e-6))
+    library = Textbook(algorithms={"all_reduce": "ring"})
+    for ranks in (MOST_ONE_BY_ONE, MOST_ONE_BY_ONE + 1):
+        traffic = library.collective("all_reduce", 1e9, np.arange(ranks), topology)
+        assert traffic.together == (ranks > MOST_ONE_BY_ONE)
+        flows = Flows(topology)
+        flows.begin(traffic)
+        formula_s = 2 * (ranks - 1) * (2e-6 + 1e9 / ranks / 1.25e9)
+        assert flows.advance_all() == pytest.approx(formula_s, rel=1e-9)
