@@ -212,12 +212,14 @@ def _record(outcome: Outcome, step: Workload, steps: int) -> dict[str, Any]:
     from simulator.engine.outcome import step_time_s
 
     one_s = step_time_s(outcome, steps)
+    counted = outcome.counts.get("samples")
+    samples = step.samples * outcome.size if counted is None else counted / steps
     return {
         "processes": outcome.size,
         "steps": steps,
         "time_s": outcome.time_s,
         "step_time_s": one_s,
-        "throughput": step.samples * outcome.size / one_s,
+        "throughput": samples / one_s,
         "compute_share": outcome.mean("compute_s") / outcome.time_s,
         "communication_share": outcome.mean("communication_s") / outcome.time_s,
         "waiting_share": outcome.mean("waiting_s") / outcome.time_s,

@@ -142,12 +142,14 @@ def bind(scenario: Scenario, plan: Plan | None = None) -> Binding:
 
 def workload_of(name: str, parameters: Mapping[str, Value]) -> Workload:
     """Return a workload by name and parameters; equal ones are the same object."""
-    return _workload(name, tuple(sorted(parameters.items())))
+    # True and 1 are equal, but not the same to ask for.
+    typed = tuple((key, value, type(value)) for key, value in sorted(parameters.items()))
+    return _workload(name, typed)
 
 
 @functools.lru_cache(maxsize=256)
-def _workload(name: str, parameters: tuple[tuple[str, Any], ...]) -> Workload:
-    return find_workload(name, **dict(parameters))
+def _workload(name: str, parameters: tuple[tuple[str, Any, type], ...]) -> Workload:
+    return find_workload(name, **{key: value for key, value, _ in parameters})
 
 
 def machine_of(scenario: Scenario) -> Machine:

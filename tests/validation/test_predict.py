@@ -164,3 +164,9 @@ def test_points_of_a_sweep_that_do_not_fit_stay_with_their_reason():
     assert isinstance(fits, dict)
     assert isinstance(does_not, DoesNotFitError)
     assert f"largest batch that fits: {largest_batch(RESNET)}" in str(does_not)
+
+
+def test_equal_values_of_other_types_are_not_taken_for_one_another() -> None:
+    assert workload_of("mlp", {"training": True}).training
+    with pytest.raises(InputError, match="training must be true or false"):
+        workload_of("mlp", {"training": 1})
