@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from simulator.errors import FileError, InputError
+from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.files import write_text
 from simulator.scenario import Scenario, Value
 
@@ -110,7 +110,8 @@ def convert_rows(
     suite : its name
     rows : of the table
     columns : that the table must have
-    read : from a row and where it stands to its case, or several, or why it is out of scope
+    read : from a row and where it stands to its case, or several, or why it is out of scope; a
+        name that nothing carries (`UnknownNameError`) is such a reason
 
     Raises
     ------
@@ -122,7 +123,10 @@ def convert_rows(
     reasons: Counter[str] = Counter()
     cases: list[Case] = []
     for line, row in enumerate(rows, start=2):
-        found = read(row, f"row {line}")
+        try:
+            found = read(row, f"row {line}")
+        except UnknownNameError as error:
+            found = str(error)
         if isinstance(found, str):
             reasons[found] += 1
         else:
