@@ -92,7 +92,9 @@ def _find(name: str) -> Any:
     if name == "__version__":
         return __getattr__("VERSION")
     if name == "device":
-        return __getattr__("find_device")
+        from validation.predict import named_device
+
+        return named_device
     if name in _SUBMODULES:
         return importlib.import_module(f"scalemodel.{name}")
     from simulator.errors import nearest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ _NO_CLOCK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 settings.register_profile("desk", _NO_CLOCK)
 settings.register_profile("ci", _NO_CLOCK, derandomize=True, database=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+# Tests are collected for the devices of the catalog, not also for those that a user has calibrated.
+_EMPTY_HOME = tempfile.TemporaryDirectory(prefix="scalemodel-home-")
+os.environ["SCALEMODEL_HOME"] = _EMPTY_HOME.name
 
 FIGURE = "figure"
 

@@ -190,3 +190,7 @@ def test_cold_starts(report_figure):
     command = best_s("-m", "scalemodel", "predict", "resnet50", "--on", "amd-epyc-7742")
     report_figure(f"import scalemodel: {imported:.3f} s above bare Python (target 0.12 s)")
     report_figure(f"scalemodel predict resnet50, cold: {command:.2f} s (target 0.5 s)")
+
+
+def test_the_machine_at_hand_is_a_device_as_on_the_command_line() -> None:
+    assert sm.device("this-machine").name == "this-machine"

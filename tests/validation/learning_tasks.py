@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from simulator.actions import Count
-from simulator.protocols import Plan, Program
+from simulator.protocols import Plan
 from simulator.simulate import job_of
 from validation.ranks import Task, Tell
 from validation.torch_learning import Lesson
@@ -29,16 +28,5 @@ def learn(peers: Peers, tell: Tell, given: tuple[Plan, int, float]) -> Any:
     lesson = Lesson(job, blobs(samples=500, features=6, classes=3), peers.size, rate)
     learner = lesson.learner(peers.rank)
     with WallRank(peers, learner) as rank:
-        rank.play(_uncounted(plan.program(rank.rank, job)))
+        rank.play(plan.program(rank.rank, job))
     return learner.params.numpy()
-
-
-def _uncounted(program: Program) -> Program:
-    """Leave out what a program only tells a simulated run."""
-    answer: Any = None
-    while True:
-        try:
-            action = program.send(answer)
-        except StopIteration:
-            return
-        answer = None if isinstance(action, Count) else (yield action)
