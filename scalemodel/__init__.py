@@ -62,6 +62,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "hwmodels.devices": ("find_device", "list_devices"),
     "workloads.registry": ("find_workload", "list_workloads"),
     "hwmodels.network.systems": ("cluster",),
+    "hwmodels.paced": ("with_step_time",),
     "hwmodels.system_files": ("find_system", "find_link"),
     "workloads.plans": (
         "Single", "Threads", "Prefetch", "DataParallel", "Communicate", "ParameterServer",

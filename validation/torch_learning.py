@@ -25,12 +25,12 @@ from simulator.ops import IntArray
 from simulator.streams import stream
 from simulator.workload import Job, Work
 from validation.torch_twins import Twin, twin
-from validation.torch_values import Reached, TorchValues
+from validation.torch_values import Reached, TorchValues, in_ready_order
 from workloads.datasets import Dataset
 
 OUTER_RATE, OUTER_MOMENTUM = 0.7, 0.9
 """Of DiLoCo's outer optimizer: Douillard et al., 2023, section 3."""
-_PART = re.compile(r"(.+)(?:\[(\d+)/|\.(\d+)of)(\d+)\]?$")
+_PART = re.compile(r"(.+)\[(\d+)/(\d+)\]$")
 """The name of a part: of which buffer, which one, of how many."""
 _UPDATE = "update"
 """The buffer in which a client of federated training sends its parameters."""
@@ -81,7 +81,7 @@ class Lesson:
         own = twin(job.workload, job.seed)
         self.twin: Twin = replace(own, module=copy.deepcopy(own.module))
         self._rate = learning_rate
-        self.held = _held(self.twin, job)
+        self.held = in_ready_order(self.twin, job)
         self._user: object = None
         like = self.twin.args[0]
         self.inputs, self.labels = self._tensors(data.inputs, data.labels, like)
@@ -156,17 +156,6 @@ class Lesson:
         return Judgement(float(loss.float().mean()), accuracy)
 
 
-def _held(own: Twin, job: Job) -> list[torch.nn.Parameter]:
-    """Return the parameters in the order in which their gradients are ready."""
-    parameters = list(own.module.named_parameters())
-    by_name = dict(parameters) | {f"weight{i}": p for i, (_, p) in enumerate(parameters)}
-    wanted = [gradient.name for gradient in job.workload.gradients]
-    if not wanted or not set(wanted) <= set(by_name):
-        raise InputError(f"the twin of '{job.workload.name}' has other parameters than the "
-                         "workload has gradients")  # fmt: skip
-    return [by_name[name] for name in wanted]
-
-
 class Learner(TorchValues):
     """Hold the buffers of one rank that learns, or that keeps what others learn.
 
@@ -225,8 +214,8 @@ class Learner(TorchValues):
             return found
         match = _PART.match(name)
         if match is not None:
-            whole, index = self.named(match[1]), int(match[2] or match[3])
-            made = whole[part(len(whole), index, int(match[4]))]
+            whole = self.named(match[1])
+            made = whole[part(len(whole), int(match[2]), int(match[3]))]
         elif like is not None:
             made = torch.zeros_like(like)
         else:

@@ -143,6 +143,22 @@ def _not_in_parts(work: Work) -> InputError:
                       "devices that sleep (--sleep-as)")  # fmt: skip
 
 
+def in_ready_order(twin: Twin, job: Job) -> list[torch.nn.Parameter]:
+    """Return a twin's parameters in the order in which their gradients are ready.
+
+    Raises
+    ------
+    InputError : the workload has gradients of other parameters, or none
+    """
+    parameters = list(twin.module.named_parameters())
+    by_name = dict(parameters) | {f"weight{i}": p for i, (_, p) in enumerate(parameters)}
+    wanted = [gradient.name for gradient in job.workload.gradients]
+    if not wanted or not set(wanted) <= set(by_name):
+        raise InputError(f"the twin of '{job.workload.name}' has other parameters than the "
+                         "workload has gradients")  # fmt: skip
+    return [by_name[name] for name in wanted]
+
+
 class TwinWorks:
     """Do the works of a training job with a torch twin; gradients lie in one flat tensor.
 
@@ -224,13 +240,8 @@ class TwinWorks:
         self._backward()
 
     def _lay_out(self, job: Job) -> None:
-        parameters = list(self._twin.module.named_parameters())
-        by_name = dict(parameters) | {f"weight{i}": p for i, (_, p) in enumerate(parameters)}
-        held = [by_name[one.name] for one in job.workload.gradients if one.name in by_name]
-        if len(held) < len(job.workload.gradients) or not held:
-            raise InputError(f"the twin of '{job.workload.name}' has other parameters than the "
-                             "workload has gradients")  # fmt: skip
-        self._join("params", [p.data for _, p in parameters], [p for _, p in parameters])
+        held = in_ready_order(self._twin, job)
+        self._join("params", list(self._twin.module.parameters()))
         grad = torch.zeros(sum(p.numel() for p in held), device=held[0].device)
         self.tensors["grad"] = grad
         names = iter(job.buckets)
@@ -247,11 +258,9 @@ class TwinWorks:
                 self._buckets[bucket.name], inside, begin = inside, [], at
                 bucket = next(names, bucket)
 
-    def _join(
-        self, name: str, parts: list[torch.Tensor], parameters: list[torch.nn.Parameter]
-    ) -> None:
+    def _join(self, name: str, parameters: list[torch.nn.Parameter]) -> None:
         """Let parameters be views of one flat tensor."""
-        flat = torch.cat([one.flatten() for one in parts])
+        flat = torch.cat([one.data.flatten() for one in parameters])
         at = 0
         for parameter in parameters:
             parameter.data = flat[at : at + parameter.numel()].view_as(parameter)

@@ -93,7 +93,9 @@ class Failures:
 
     A rank that fails restarts, and does once more what it did since its last checkpoint; whoever
     waits for it waits, as all would who started again with it. Failures of a rank come by chance
-    at an even rate. They take effect, and checkpoints are written, between works.
+    at an even rate. They take effect, and checkpoints are written, between works: one failure at
+    most, and none while the rank restarts, so that an `mtbf_s` that is not well above the time
+    between works, or between checkpoints, counts too few.
 
     Parameters
     ----------
