@@ -232,8 +232,12 @@ class OpenDevice:
 
     def _move(self, load: _Load, elapsed: float) -> None:
         if self._alone:
-            profile, before = load.profile, load.place_s
-            load.place_s = min(before + elapsed, profile.steps[0][-1])
+            profile, before, end = load.profile, load.place_s, load.profile.steps[0][-1]
+            load.place_s = min(before + elapsed, end)
+            if before == 0.0 and load.place_s == end:
+                load.phase = load.last
+                self._use(profile.used_in_all)
+                return
             found = int(np.searchsorted(profile.ends_s, load.place_s, "right"))
             load.phase = min(found, load.last)
             self._use(profile.used(before, load.place_s))

@@ -112,6 +112,11 @@ class Profile:
         return Used(*(float(after - before) for before, after in spent))
 
     @cached_property
+    def used_in_all(self) -> Used:
+        """Return what the whole graph uses of the device."""
+        return self.used(0.0, float(self.ends_s[-1]))
+
+    @cached_property
     def _times(self) -> FloatArray:
         """Return when each phase begins, and the last one ends (2 n + 1,), seconds."""
         return np.concatenate(([0.0], self.ends_s))

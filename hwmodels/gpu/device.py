@@ -82,6 +82,9 @@ class Gpu:
     _parts: WeakKeyDictionary[Graph, Parts] = field(
         default_factory=WeakKeyDictionary, repr=False, init=False
     )
+    _profiles: WeakKeyDictionary[Graph, Profile] = field(
+        default_factory=WeakKeyDictionary, repr=False, init=False
+    )
     _timed: WeakKeyDictionary[Graph, list[Timed]] = field(
         default_factory=WeakKeyDictionary, repr=False, init=False
     )
@@ -185,7 +188,9 @@ class Gpu:
     def profile(self, graph: Graph, threads: int = 1) -> Profile:
         """Return how the graph runs alone."""
         _check(self, threads)
-        return profile_of(parts_of(self, graph), graph, self.chip)
+        if graph not in self._profiles:
+            self._profiles[graph] = profile_of(parts_of(self, graph), graph, self.chip)
+        return self._profiles[graph]
 
     def paces(self, phases: Phases) -> tuple[float, ...]:
         """Return how fast each of the phases that run at the same time goes, over alone."""
