@@ -258,13 +258,19 @@ class OpenDevice:
     def _plan(self) -> None:
         """Set all paces and ask the clock to come back at the first change."""
         self._turn += 1
-        for load, pace in zip(self._loads, self._paces(), strict=True):
-            load.pace = pace
-        ending = [load for load in self._loads if not load.held]
-        if not ending:
+        if not self._loads:
             return
         alone, turn = self._alone, self._turn
-        first = min(ending, key=lambda load: load.wait_s(alone))
+        if alone:
+            first = self._loads[0]
+            first.pace = 1.0
+        else:
+            for load, pace in zip(self._loads, self._paces(), strict=True):
+                load.pace = pace
+            ending = [load for load in self._loads if not load.held]
+            if not ending:
+                return
+            first = min(ending, key=lambda load: load.wait_s(ahead=False))
         target = first.target(alone)
         timeout = self.clock.timeout(first.wait_s(alone))
         assert timeout.callbacks is not None
@@ -272,8 +278,6 @@ class OpenDevice:
 
     def _paces(self) -> tuple[float, ...]:
         """Return the pace of each load in its present phase; remembered by phases."""
-        if self._alone or not self._loads:
-            return (1.0,) * len(self._loads)
         key = tuple((load.profile, load.phase) for load in self._loads)
         if key not in self._remembered:
             if len(self._remembered) >= _REMEMBERED:

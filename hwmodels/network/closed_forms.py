@@ -420,9 +420,9 @@ def time_s(
 def best_chunks(nbytes: float, stages: int, link: Link) -> int:
     """Return the number of chunks in which a buffer passes a pipeline soonest.
 
-    T(k) = (k + s - 1) (alpha + n/k beta) is least at k = sqrt((s - 1) n beta / alpha). Beyond a
-    hundred chunks a stage hardly a hundredth of the time is left to gain, so that no more are
-    taken.
+    T(k) = (k + s - 1) (alpha + n/k beta) falls as long as k (k + 1) < (s - 1) n beta / alpha.
+    Beyond a hundred chunks a stage hardly a hundredth of the time is left to gain, so that no more
+    are taken.
 
     Parameters
     ----------
@@ -434,8 +434,8 @@ def best_chunks(nbytes: float, stages: int, link: Link) -> int:
     """
     n, s, a, b, _ = _letters(nbytes, max(stages, 1), link)
     most = 100.0 * s
-    ideal = np.sqrt((s - 1) * n * b / a) if a > 0 else most
-    return int(np.clip(np.round(ideal), 1, most))
+    first = np.ceil((np.sqrt(1 + 4 * (s - 1) * n * b / a) - 1) / 2) if a > 0 else most
+    return int(np.clip(first, 1, most))
 
 
 # --- messages as LogP has them, and bus bandwidth ------------------------------------------------

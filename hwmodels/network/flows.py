@@ -92,9 +92,9 @@ class Flows:
             known = self._known[traffic] = look_up(traffic, self.topology, self.sharing)
         links = known.links
         self.carried_bytes[links] += known.carried_bytes
-        users = self._users
-        rivals = any(users[link] for link in links) if known.single else bool(users[links].any())
-        if self._in_lanes and known.single and not rivals:
+        users, single = self._users, known.single
+        rivals = any(users[link] for link in known.path) if single else bool(users[links].any())
+        if self._in_lanes and single and not rivals:
             self._lanes.begin(flow_of(ticket, traffic, known, self.now_s))
             return ticket
         play = self._plays[ticket] = Play(traffic, known, self.now_s)
@@ -127,6 +127,8 @@ class Flows:
     def advance(self, to_s: float) -> list[int]:
         """Let time pass; return the traffic that has arrived in the meantime, in order."""
         finished: list[int] = []
+        if self.table.rows is None and not (self._ends or self._joining or self._leaving):
+            self._advance_lanes(to_s, finished)
         while (next_s := self.next_s()) <= to_s and next_s < math.inf:
             self._forward(next_s)
             while self._ends and self._ends[0][0] <= next_s:
@@ -140,6 +142,14 @@ class Flows:
         if to_s < math.inf:
             self._forward(to_s)
         return finished
+
+    def _advance_lanes(self, to_s: float, finished: list[int]) -> None:
+        """Let time pass as long as there is nothing but messages that share links evenly."""
+        while (next_s := self._lanes.next_s()) <= to_s and next_s < math.inf:
+            self.now_s = next_s
+            self._happen_in_lanes(finished)
+            if self._joining:
+                return
 
     def advance_all(self) -> float:
         """Let all traffic arrive; return when the last has, seconds."""

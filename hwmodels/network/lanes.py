@@ -126,7 +126,7 @@ def flow_of(ticket: int, traffic: Traffic, known: Known, now_s: float) -> Flow:
     """Return the flow of traffic of a single message that begins now."""
     message = known.messages[0]
     return Flow(
-        ticket, traffic, known, now_s, known.links.tolist(), float(message.nbytes[0]),
+        ticket, traffic, known, now_s, known.path, float(message.nbytes[0]),
         float(message.limit[0]), now_s + float(message.latency_s[0]),
     )  # fmt: skip
 

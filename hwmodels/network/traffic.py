@@ -63,6 +63,7 @@ class Known:
     carried_bytes : over each of these links, by all of it
     even : whether its time alone follows from that of its steps
     single : whether it is one message, over a link at least
+    path : the links once more, for quick access
     """
 
     messages: tuple[Messages, ...]
@@ -71,6 +72,7 @@ class Known:
     carried_bytes: FloatArray
     even: bool
     single: bool
+    path: list[int]
 
 
 def look_up(traffic: Traffic, topology: Topology, sharing: str) -> Known:
@@ -96,7 +98,8 @@ def look_up(traffic: Traffic, topology: Topology, sharing: str) -> Known:
     where = np.flatnonzero(used)
     messages = sum(len(step.src) * step.repeat for step in traffic.steps)
     single = messages == 1 and len(where) > 0
-    return Known(many, [None] * len(many), where, carried[where], even, single)
+    return Known(many, [None] * len(many), where, carried[where], even, single,
+                 where.tolist())  # fmt: skip
 
 
 def _messages(traffic: Traffic, step: Step, topology: Topology, sharing: str) -> Messages:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hwmodels.network.closed_forms import (
@@ -134,6 +134,7 @@ class TestKnownFigures:
 
     @settings(max_examples=50)
     @given(nbytes=st.floats(1, 1e10), stages=st.integers(2, 200))
+    @example(nbytes=2001.0, stages=2)
     def test_no_other_number_of_chunks_is_better(self, nbytes: float, stages: int) -> None:
         link = Link(1e-6, 1e9)
         best = best_chunks(nbytes, stages, link)
