@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from simulator.actions import (
     Start,
 )  # fmt: skip
 from simulator.engine.execute import execute, place
+from simulator.engine.outcome import Outcome
 from simulator.errors import InputError, UnknownNameError
 from simulator.formula import check_whole, numbers
 from simulator.ops import FloatArray, IntArray
@@ -45,6 +46,34 @@ _LEARNS = ("gradient", "forward", "step", "local_step")
 """Works that learn from a batch."""
 _UPDATES = ("update", "step", "local_step")
 """Works that change a model."""
+STEPS, JUDGEMENTS = 100, 20
+"""Of a job, and how often the model is judged, where nothing else is said."""
+FINENESS = 0.05
+"""How much the steps grow from one judgement to the next where a target is looked for: as much may
+the time to it be too late."""
+
+
+class Judging(TypedDict, total=False):
+    """Say when a model is judged, and what that is for.
+
+    Parameters
+    ----------
+    judgements : how often the model is judged along the run, besides at its beginning
+    target : an accuracy at which training stops, from 0 to 1; the model is judged more often
+    progress : told of changes of the model, how many are done and of how many
+    """
+
+    judgements: int
+    target: float | None
+    progress: Callable[[int, int], None] | None
+
+
+class InterruptedLearning(KeyboardInterrupt):
+    """Say that the user ended a co-simulation; hold what was `found` until then."""
+
+    def __init__(self, found: Cosimulation) -> None:
+        super().__init__("interrupted")
+        self.found = found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,10 +148,11 @@ def cosimulate(
     plan: Plan,
     on: Machine | Device,
     *,
-    steps: int = 100,
+    steps: int | None = None,
+    epochs: float | None = None,
     seed: int = 0,
     learning_rate: float | None = None,
-    judgements: int = 20,
+    **judging: Unpack[Judging],
 ) -> Cosimulation:
     """Return how a model learns on a machine under a plan, against simulated time.
 
@@ -137,55 +167,98 @@ def cosimulate(
     data : what is learned from, and how it is dealt to ranks
     plan : who does what in which order
     on : devices and network, or one device
-    steps : of the job, as the plan counts them
+    steps : of the job, as the plan counts them; None: 100, or as many as the epochs take
+    epochs : in place of steps: how often as many samples are learned from as there are
     seed : of weights, batches and all other draws
-    learning_rate : of each update, also of one by a single gradient; None: the optimizer's
-    judgements : how often the model is judged along the run, besides at its beginning
+    learning_rate : of each update, so that plans whose every gradient is an update of its own
+        (asynchronous) move further in a step than those that average first; None: the optimizer's
+    **judging : judgements (20), target (None) and progress (None): see `Judging`
 
     Raises
     ------
     InputError : the model does not train, or does not fit the data; ranks exchange nothing
     UnknownNameError : the model has no twin, or the plan does works that nobody can do
     DoesNotFitError, ProgramError : as of `simulate`
+    InterruptedLearning : the user interrupts it; holds what was found until then
 
     >>> import scalemodel as sm
     >>> model = sm.logistic_regression(batch=16, features=16, classes=4)
     >>> machine = sm.Machine("two", [sm.device("raspberry-pi-4")])
-    >>> found = cosimulate(model, sm.blobs(), sm.Single(), machine, steps=200, learning_rate=0.1)
+    >>> found = cosimulate(model, sm.blobs(), sm.Single(), machine, epochs=2, learning_rate=0.1)
     >>> bool(found.accuracy[-1] > 0.9)
     True
     """
     from validation.torch_learning import Lesson
     from validation.torch_threads import torch_threads
 
-    check_whole("judgements", judgements, 1)
+    judged = _checked(judging)
     if not isinstance(data, Dataset):
         raise InputError(f"data: expected a Dataset, such as digits(), got {data!r}")
     if learning_rate is not None:
         numbers("learning_rate", learning_rate)
     machine = machine_of(model, on)
-    job = job_of(model, plan, steps, seed)
     placement = place(plan, machine)
     check_memory(machine, [(model, placement)])
     roles = Roles.of(plan, placement.size)
+    trial = _Trial.of(job_of(model, plan, 1, seed), machine, plan, roles)
+    job = job_of(model, plan, trial.steps_of(steps, epochs, data), seed)
     with torch_threads(1), _own_randomness():
         lesson = Lesson(job, data, roles.learners, learning_rate)
         ranks = [lesson.learner(rank) for rank in range(placement.size)]
-        watch = _Watch(lesson, ranks, roles)
-        watch.every = max(1, math.ceil(watch.ticks(plan, machine) / judgements))
+        watch = _Watch(lesson, ranks, roles, trial, judged)
+
+        def found(outcome: Outcome | None) -> Cosimulation:
+            run = _run(watch.job(outcome is not None), machine, plan, placement, outcome)
+            return Cosimulation(run=run, data=data, parameters=watch.model().numpy(),
+                                **watch.columns())  # fmt: skip
+
+        try:
+            return found(_watched(job, machine, plan, watch, ranks))
+        except KeyboardInterrupt:
+            raise InterruptedLearning(found(None)) from None
+
+
+def _checked(judging: Judging) -> Judging:
+    """Return what is said of judging, once it is checked."""
+    for name in judging:
+        if name not in Judging.__annotations__:
+            raise UnknownNameError("argument", name, Judging.__annotations__, "cosimulate")
+    check_whole("judgements", judging.get("judgements", JUDGEMENTS), 1)
+    target = judging.get("target")
+    if target is not None:
+        numbers("target", target, high=1.0)
+    return judging
+
+
+def _watched(
+    job: Job, machine: Machine, plan: Plan, watch: _Watch, ranks: list[Learner]
+) -> Outcome | None:
+    """Return what comes of a job that is watched; None where it stops at its target."""
+    try:
         watch.note(0.0)
         outcome = execute(job, machine, Watched(plan, watch), values=ranks)
         watch.end(outcome.time_s)
+    except _ReachedError:
+        return None
+    return outcome
+
+
+def _run(
+    job: Job, machine: Machine, plan: Plan, placement: Placement, outcome: Outcome | None
+) -> Run:
+    """Return the run of what was done; without an outcome, of as many whole steps.
+
+    Raises
+    ------
+    InputError : ranks exchange nothing
+    """
+    outcome = execute(job, machine, plan) if outcome is None else outcome
     exchanged = outcome.collectives or any(rank.sent_messages for rank in outcome.ranks)
     if placement.size > 1 and not exchanged:
         raise InputError(f"plan {type(plan).__name__}: {placement.size} ranks exchange nothing, "
                          "so each has learned a model of its own; memory that ranks share "
                          "(hogwild) is not co-simulated")  # fmt: skip
-    run = run_of(job, machine, plan, placement, outcome)
-    columns = np.array(watch.rows, dtype=float).T
-    names = ("time_s", "steps", "samples", "sent_bytes", "loss", "accuracy", "training_loss")
-    return Cosimulation(run=run, data=data, parameters=watch.model().numpy(),
-                        **dict(zip(names, columns, strict=True)))  # fmt: skip
+    return run_of(job, machine, plan, placement, outcome)
 
 
 def _own_randomness() -> Any:
@@ -225,38 +298,52 @@ class Roles:
         return 0 if self.keepers is None else self.keepers[0]
 
 
+class _ReachedError(Exception):
+    """Say that the target is reached."""
+
+
 class _Watch:
     """Judge the model now and then, and count what was learned from and sent."""
 
-    def __init__(self, lesson: Lesson, ranks: list[Learner], roles: Roles) -> None:
+    def __init__(
+        self, lesson: Lesson, ranks: list[Learner], roles: Roles, trial: _Trial, judging: Judging
+    ) -> None:
         self._lesson, self._ranks, self._roles = lesson, ranks, roles
-        self.every = 1
-        self.tells_steps = False
-        self.samples = self.sent_bytes = 0.0
-        self._done = 0
+        self._tells_steps, self._ticks_of_a_step = trial.steps > 0, trial.ticks
+        self._ticks = lesson.job.steps * trial.ticks
+        self._every = max(1, math.ceil(self._ticks / judging.get("judgements", JUDGEMENTS)))
+        self._target, self._tell = judging.get("target"), judging.get("progress")
+        self._samples = self._sent_bytes = 0.0
+        self._done, self._fine = 0, 1.0
         self._heard = [0] * len(ranks)
-        self.rows: list[tuple[float, ...]] = []
+        self._rows: list[tuple[float, ...]] = []
 
-    def ticks(self, plan: Plan, machine: Machine) -> int:
-        """Return how often the model changes; find out whether the plan tells when a step ends."""
-        trial = _Trial(self._roles.first)
-        whole = self._lesson.job
-        once = job_of(whole.workload, plan, 1, whole.seed)
-        execute(once, machine, Watched(plan, trial), record=False, fold=False)
-        self.tells_steps = trial.steps > 0
-        return whole.steps * (trial.steps or trial.updates)
+    def job(self, whole: bool) -> Job:
+        """Return the job; unless it was done as a whole, of the steps that have ended."""
+        job = self._lesson.job
+        done = max(1, self._done // self._ticks_of_a_step)
+        return job if whole else replace(job, steps=min(done, job.steps))
 
     def after(self, rank: int, action: Action, size: int) -> bool:
         """Note an action that has ended; say whether the model is to be judged."""
         inner = action.action if isinstance(action, Start) else action
         if isinstance(inner, Compute) and inner.work.name in _LEARNS:
-            self.samples += self._lesson.batch
+            self._samples += self._lesson.batch
         elif isinstance(inner, (Send, Collective)):
-            self.sent_bytes += bytes_sent(inner, size)
-        tick = _is_step(inner) if self.tells_steps else (
+            self._sent_bytes += bytes_sent(inner, size)
+        tick = _is_step(inner) if self._tells_steps else (
             rank == self._roles.first and _is_update(inner))  # fmt: skip
-        self._done += tick
-        return tick and self._done % self.every == 0
+        return tick and self._ticked()
+
+    def _ticked(self) -> bool:
+        """Note that the model has changed; say whether it is to be judged."""
+        self._done += 1
+        if self._tell is not None:
+            self._tell(self._done, self._ticks)
+        if self._target is not None and self._done >= self._fine:
+            self._fine = self._done * (1 + FINENESS)
+            return True
+        return self._done % self._every == 0
 
     def note(self, time_s: float) -> None:
         """Judge the model as it is now."""
@@ -269,14 +356,21 @@ class _Watch:
         self._heard = [len(learner.works.losses) for learner in self._ranks]
         accuracy = math.nan if judged.accuracy is None else judged.accuracy
         training = math.fsum(fresh) / len(fresh) if fresh else math.nan
-        self.rows.append((time_s, self._done, self.samples, self.sent_bytes, judged.loss, accuracy,
-                          training))  # fmt: skip
+        self._rows.append((time_s, self._done, self._samples, self._sent_bytes, judged.loss,
+                           accuracy, training))  # fmt: skip
+        if self._target is not None and accuracy >= self._target:
+            raise _ReachedError
 
     def end(self, time_s: float) -> None:
         """Judge the model at the end, unless nothing has happened since it was judged."""
-        at_s, done = self.rows[-1][:2]
-        if done < self._done or (at_s < time_s and not self.tells_steps):
+        at_s, done = self._rows[-1][:2]
+        if done < self._done or (at_s < time_s and not self._tells_steps):
             self.note(time_s)
+
+    def columns(self) -> dict[str, FloatArray]:
+        """Return what was noted, by name."""
+        names = ("time_s", "steps", "samples", "sent_bytes", "loss", "accuracy", "training_loss")
+        return dict(zip(names, np.array(self._rows, dtype=float).T, strict=True))
 
     def model(self) -> Any:
         """Return the model's parameters: those that servers keep, or the mean of all ranks'."""
@@ -296,11 +390,41 @@ class _Watch:
 
 @dataclass(slots=True)
 class _Trial:
-    """Count what tells of steps, in a run without values."""
+    """Count what tells of steps, in a run of one step without values.
+
+    Parameters
+    ----------
+    first : the first rank that keeps the model
+    steps, updates : how often the plan tells that a step has ended, and that rank updates
+    samples : that the step learns from
+    """
 
     first: int
     steps: int = 0
     updates: int = 0
+    samples: float = 0.0
+
+    @classmethod
+    def of(cls, job: Job, machine: Machine, plan: Plan, roles: Roles) -> _Trial:
+        """Return what a job of one step tells."""
+        trial = cls(roles.first)
+        outcome = execute(job, machine, Watched(plan, trial), record=False, fold=False)
+        trial.samples = outcome.counts.get("samples", job.workload.samples * roles.learners)
+        return trial
+
+    @property
+    def ticks(self) -> int:
+        """Return how often the model changes in a step."""
+        return max(1, self.steps or self.updates)
+
+    def steps_of(self, steps: int | None, epochs: float | None, data: Dataset) -> int:
+        """Return the steps that are wanted, or that so many epochs take."""
+        if epochs is None:
+            return STEPS if steps is None else steps
+        if steps is not None:
+            raise InputError(f"give steps or epochs, not both; got {steps} and {epochs}")
+        numbers("epochs", epochs, above=True)
+        return math.ceil(epochs * len(data.labels) / self.samples)
 
     def after(self, rank: int, action: Action, size: int) -> bool:
         """Note an action that has ended."""

@@ -22,7 +22,7 @@ from simulator.ideal import IdealDevice, ideal_machine
 from simulator.ops import FloatArray
 from simulator.simulate import job_of, simulate
 from tests.validation.learning_tasks import learning
-from validation.cosimulate import Cosimulation, cosimulate
+from validation.cosimulate import FINENESS, Cosimulation, InterruptedLearning, cosimulate
 from validation.ranks import run_ranks
 from validation.torch_learning import Lesson
 from workloads.datasets import Dataset, blobs
@@ -262,7 +262,65 @@ def test_time_is_that_of_the_run_and_axes_only_grow():
     assert found.to_accuracy(2.0) is None
 
 
+# --- how long ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("plan", "ranks"),
+    [(DataParallel(), 4), (DataParallel(accumulation=2), 2), (LocalSGD(every=5), 4),
+     (ParameterServer(mode="asynchronous"), 5), (Federated(wanted=4), 5)],
+    ids=str,
+)  # fmt: skip
+def test_epochs_are_as_many_samples_as_there_are(plan, ranks):
+    found = trained(plan, ranks, None, epochs=3)
+    samples = found.run.steps * found.run.samples_per_step
+    assert 0 <= samples - 3 * len(CLOUDS.labels) < found.run.samples_per_step
+
+
+@pytest.mark.parametrize("plan", [DataParallel(), ParameterServer(mode="asynchronous")], ids=str)
+def test_training_stops_at_its_target_and_is_what_it_would_have_been_so_far(plan):
+    found, whole = (trained(plan, 4, 200, target=wanted) for wanted in (0.8, None))
+    assert found.accuracy[-1] >= 0.8 > found.accuracy[:-1].max()
+    assert found.run.steps == found.steps[-1] < whole.run.steps
+    assert found.to_accuracy(0.8) == found.time_s[-1] <= whole.to_accuracy(0.8)
+    again = trained(plan, 4, 200, target=0.8)
+    assert (again.parameters == found.parameters).all()
+
+
+def test_the_time_to_a_target_is_late_by_a_twentieth_at_most():
+    steps = trained(DataParallel(), 2, 300, target=1.0, rate=1e-6).steps
+    assert (np.diff(steps) <= 1 + FINENESS * steps[:-1]).all()
+
+
+def test_a_target_that_is_reached_at_once_takes_no_step():
+    found = trained(DataParallel(), 2, target=0.0)
+    assert found.steps.tolist() == [0]
+    assert found.to_accuracy(0.0) == 0.0
+
+
+def test_what_was_found_before_an_interrupt_is_kept():
+    def interrupt(done, of):
+        assert of == 50
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedLearning) as caught:
+        trained(DataParallel(), 2, 50, judgements=10, progress=interrupt)
+    found, whole = caught.value.found, trained(DataParallel(), 2, 50, judgements=10)
+    assert found.run.steps == 20
+    assert (found.accuracy == whole.accuracy[: len(found.accuracy)]).all()
+    assert found.steps[-1] == 15
+
+
 def test_what_cannot_be_learned_is_said():
+    with pytest.raises(InputError, match="steps or epochs, not both"):
+        trained(Single(), 1, 3, epochs=1)
+    with pytest.raises(InputError, match="epochs: expected"):
+        trained(Single(), 1, None, epochs=0)
+    with pytest.raises(InputError, match="target: expected"):
+        trained(Single(), 1, target=90)
+    with pytest.raises(UnknownNameError, match="did you mean 'judgements'"):
+        trained(Single(), 1, judgments=3)
     with pytest.raises(InputError, match="does not train"):
         trained(Single(), 1, model=find_workload("mlp", inputs=6))
     with pytest.raises(InputError, match="samples of 16 numbers"):
