@@ -171,6 +171,20 @@ class OpenDevice:
         self._plan()
         return running
 
+    def run_through(self, work: Work, threads: int) -> float:
+        """Do a work on so many threads, beside which nothing else will be; return its seconds.
+
+        Raises
+        ------
+        InputError : more threads than the device has
+        """
+        self._settle()
+        profile = self.device.profile(work.graph, threads)
+        if not len(work.graph):
+            return 0.0
+        self._use(profile.used_in_all)
+        return profile.steps[0][-1]
+
     def hold(self, profile: Profile) -> Callable[[], None]:
         """Begin what goes on until the returned function is called: a kernel of communication.
 

@@ -13,7 +13,7 @@ from typing import Protocol, Self, runtime_checkable
 from weakref import WeakKeyDictionary
 
 from hwmodels.open_device import OpenDevice, Phases, Profiled
-from hwmodels.profile import Profile, Used
+from hwmodels.profile import Profile, Used, slower
 from simulator.energy import Energy
 from simulator.errors import InputError
 from simulator.ops import FloatArray, Graph
@@ -101,7 +101,7 @@ class Paced:
         """Return how the graph runs alone on so many threads."""
         found = self._profiles.setdefault(graph, {})
         if threads not in found:
-            found[threads] = _slower(self.base.profile(graph, threads), self.factor)
+            found[threads] = slower(self.base.profile(graph, threads), self.factor)
         return found[threads]
 
     def paces(self, phases: Phases) -> tuple[float, ...]:
@@ -152,13 +152,3 @@ def with_step_time(
         predicted_s = float(device.times_s(graph, device.max_threads).sum())
         made[id(device)] = Paced(base=device, factor=step_s / predicted_s, source=source)
     return replace(machine, devices=[made[id(device)] for device in machine.devices])
-
-
-def _slower(profile: Profile, factor: float) -> Profile:
-    return replace(
-        profile,
-        overhead_s=profile.overhead_s * factor,
-        compute_s=profile.compute_s * factor,
-        stall_s=profile.stall_s * factor,
-        memory_s=profile.memory_s * factor,
-    )

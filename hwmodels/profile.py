@@ -7,7 +7,7 @@ of a graph, as arrays; times are of the graph alone on the machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -188,3 +188,14 @@ def team_bandwidth(rates: CpuRates, cores: Cores, team: IntArray) -> FloatArray:
             over_links = np.where(cached | (far == 0), np.inf, cores.link_bytes_per_s / far)
         drawn = np.minimum(drawn, over_links)
     return drawn
+
+
+def slower(profile: Profile, factor: float) -> Profile:
+    """Return how the same graph runs where all of it takes so many times as long."""
+    return replace(
+        profile,
+        overhead_s=profile.overhead_s * factor,
+        compute_s=profile.compute_s * factor,
+        stall_s=profile.stall_s * factor,
+        memory_s=profile.memory_s * factor,
+    )

@@ -241,6 +241,9 @@ _GPU_FIELDS = (
               "them share the same peaks, which are fields of their own"),
     Field(key="dies", low=1, high=16, whole=True,
           doc="parts that programs see as a device each; all other numbers are those of the whole"),
+    Field(key="board.pace", low=0.1, high=1,
+          doc="where several such devices share a board: how fast each computes while the others "
+              "do too, over alone"),
     Field(key="compute_capability", doc="NVIDIA's number of the instruction set", text=True),
     Field(key="year", doc="when it came out", low=2000, high=2100, whole=True),
     Field(key="clock.base_hz", doc="clock that is always held", low=1e6, high=1e10),

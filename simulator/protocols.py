@@ -56,6 +56,14 @@ class OpenDevice(Protocol):
 
 
 @runtime_checkable
+class RunsThrough(OpenDevice, Protocol):
+    """Be an open device that does works at once where nothing can come beside them."""
+
+    def run_through(self, work: Work, threads: int) -> float:
+        """Do a work on so many threads, beside which nothing else will be; return its seconds."""
+
+
+@runtime_checkable
 class Device(Protocol):
     """Describe what computes."""
 

@@ -75,6 +75,7 @@ class Work:
     marks : (name, op index) pairs: the mark is reached when that op has ended
     reads, writes : names of the buffers it uses; a buffer with the name of a mark is in use only
         until that mark
+    given : what its name does not say to those who do it on real tensors
     """
 
     name: str
@@ -82,6 +83,7 @@ class Work:
     marks: tuple[tuple[str, int], ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    given: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from hwmodels.gpu.power import power_of
 from hwmodels.gpu.run_error import drawn_error, run_spreads
 from hwmodels.gpu.sustained import sustained_sources
 from hwmodels.open_device import OpenDevice, Phases
-from hwmodels.profile import Profile, Used
+from hwmodels.profile import Profile, Used, slower
 from hwmodels.spec import NINETY_PERCENT, FamilyFit, Spec
 from simulator.energy import Energy
 from simulator.errors import InputError, UnknownNameError
@@ -69,6 +69,7 @@ class Gpu:
     seed : of a calibration that is drawn from its spreads; None: as fitted
     quicker : how many times as fast launches and floors are
     power_ratio : 5 % and 95 % quantiles of measured over predicted power; None where not known
+    board_pace : pace on a clock, where the other devices of its board compute too, over alone
     max_threads : 1, for a rank has the device for itself
     """
 
@@ -78,6 +79,7 @@ class Gpu:
     seed: int | None = None
     quicker: float = 1.0
     power_ratio: tuple[float, float] | None = None
+    board_pace: float = 1.0
     max_threads: int = field(default=1, init=False)
     _parts: WeakKeyDictionary[Graph, Parts] = field(
         default_factory=WeakKeyDictionary, repr=False, init=False
@@ -95,7 +97,15 @@ class Gpu:
     def __reduce__(self) -> tuple[object, ...]:
         return (
             _again,
-            (self.spec, self.chip, self.fits, self.seed, self.quicker, self.power_ratio),
+            (
+                self.spec,
+                self.chip,
+                self.fits,
+                self.seed,
+                self.quicker,
+                self.power_ratio,
+                self.board_pace,
+            ),
         )
 
     @property
@@ -186,10 +196,12 @@ class Gpu:
         }
 
     def profile(self, graph: Graph, threads: int = 1) -> Profile:
-        """Return how the graph runs alone."""
+        """Return how the graph runs alone on the device, at the pace that its board leaves."""
         _check(self, threads)
         if graph not in self._profiles:
-            self._profiles[graph] = profile_of(parts_of(self, graph), graph, self.chip)
+            alone = profile_of(parts_of(self, graph), graph, self.chip)
+            paced = alone if self.board_pace == 1.0 else slower(alone, 1 / self.board_pace)
+            self._profiles[graph] = paced
         return self._profiles[graph]
 
     def paces(self, phases: Phases) -> tuple[float, ...]:
@@ -221,6 +233,17 @@ class Gpu:
     def open(self, clock: Clock) -> OpenDevice:
         """Return the device in use on a clock."""
         return OpenDevice(self, clock, communication=partial(communication_of, self.chip))
+
+
+def on_full_board(device: Device) -> Device:
+    """Return a device as it is while the other devices of its board compute too.
+
+    >>> from hwmodels.devices import find_device
+    >>> on_full_board(find_device("nvidia-v100-sxm2-16gb")).board_pace
+    1.0
+    """
+    pace = device.spec.number("board.pace") if isinstance(device, Gpu) else None
+    return device if pace is None else replace(device, board_pace=pace)  # type: ignore[type-var]
 
 
 def _slowdown(spec: Spec, matrix: FloatArray) -> FloatArray:
@@ -330,7 +353,7 @@ def _steps(graph: Graph) -> list[slice]:
 
 def _again(*values: Any) -> Gpu:
     """Return the accelerator that was pickled as these fields."""
-    names = ("spec", "chip", "fits", "seed", "quicker", "power_ratio")
+    names = ("spec", "chip", "fits", "seed", "quicker", "power_ratio", "board_pace")
     return Gpu(**dict(zip(names, values, strict=True)))
 
 

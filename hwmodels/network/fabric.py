@@ -51,7 +51,7 @@ class OpenFabric:
         self._footprint = functools.lru_cache(MOST_KNOWN)(
             lambda kind, nbytes, group: footprint(kind, nbytes, self._devices_of(group))
         )
-        self._known: dict[object, Traffic] = {}
+        self._known: dict[object, tuple[Traffic, float]] = {}
         self._waiting: dict[int, simpy.Event] = {}
         self._alarm_s = math.inf
         self.sent_bytes = 0.0
@@ -63,7 +63,7 @@ class OpenFabric:
         if found is None:
             step = Step(src=np.array([src]), dst=np.array([dst]), nbytes=np.array([nbytes]))
             found = self._keep(key, self._message(step))
-        return self._begin(found)
+        return self._begin(*found)
 
     def collective(self, kind: str, nbytes: float, group: Group, copies: int) -> simpy.Event:
         """Begin a collective among ranks; return when it ends for all."""
@@ -71,7 +71,7 @@ class OpenFabric:
         found = self._known.get(key)
         if found is None:
             found = self._keep(key, self._collective(kind, nbytes, self._devices_of(group)))
-        return self._begin(found)
+        return self._begin(*found)
 
     def footprint(self, kind: str, nbytes: float, group: Group) -> Footprint | None:
         """Return what a collective takes of each device; None: nothing."""
@@ -84,15 +84,16 @@ class OpenFabric:
     def _devices_of(self, group: Group) -> list[int]:
         return [self._devices[rank] for rank in group.ranks]
 
-    def _keep(self, key: object, traffic: Traffic) -> Traffic:
+    def _keep(self, key: object, traffic: Traffic) -> tuple[Traffic, float]:
+        """Remember traffic, and what it sends: to add that up takes time."""
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
-        self._known[key] = traffic
-        return traffic
+        found = self._known[key] = (traffic, traffic.sent_bytes)
+        return found
 
-    def _begin(self, traffic: Traffic) -> simpy.Event:
+    def _begin(self, traffic: Traffic, sent_bytes: float) -> simpy.Event:
         event = self._clock.event()
-        self.sent_bytes += traffic.sent_bytes
+        self.sent_bytes += sent_bytes
         if self._clock.now > self._flows.now_s:
             self._arrive(self._clock.now)
         self._waiting[self._flows.begin(traffic)] = event

@@ -128,7 +128,7 @@ class Flows:
         """Let time pass; return the traffic that has arrived in the meantime, in order."""
         finished: list[int] = []
         if self.table.rows is None and not (self._ends or self._joining or self._leaving):
-            self._advance_lanes(to_s, finished)
+            _advance_lanes(self, to_s, finished)
         while (next_s := self.next_s()) <= to_s and next_s < math.inf:
             self._forward(next_s)
             while self._ends and self._ends[0][0] <= next_s:
@@ -142,14 +142,6 @@ class Flows:
         if to_s < math.inf:
             self._forward(to_s)
         return finished
-
-    def _advance_lanes(self, to_s: float, finished: list[int]) -> None:
-        """Let time pass as long as there is nothing but messages that share links evenly."""
-        while (next_s := self._lanes.next_s()) <= to_s and next_s < math.inf:
-            self.now_s = next_s
-            self._happen_in_lanes(finished)
-            if self._joining:
-                return
 
     def advance_all(self) -> float:
         """Let all traffic arrive; return when the last has, seconds."""
@@ -240,6 +232,13 @@ class Flows:
         messages.owner = np.full(len(messages.owner), ticket)
         messages.free_s = messages.free_s + play.begun_s
         self._joining.append(messages)
+
+
+def _advance_lanes(flows: Flows, to_s: float, finished: list[int]) -> None:
+    """Let time pass as long as there is nothing but messages that share links evenly."""
+    while (next_s := flows._lanes.next_s()) <= to_s and next_s < math.inf and not flows._joining:
+        flows.now_s = next_s
+        flows._happen_in_lanes(finished)
 
 
 def _leave_lanes(flows: Flows, leaving: Sequence[Flow]) -> None:

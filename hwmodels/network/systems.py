@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hwmodels.devices import find_device, find_spec
+from hwmodels.gpu.device import on_full_board
 from hwmodels.network.cluster import Cluster, Library
 from hwmodels.network.graph_router import DetourRouter
 from hwmodels.network.libraries import Gloo, Textbook
@@ -139,7 +140,7 @@ def machine_of(
         link_sources=tuple(dict.fromkeys([*system.spec.sources.values(), *built.sources])),
         notes=built.notes,
     )
-    return Machine(system.name, (device,) * count, network)
+    return Machine(system.name, (on_full_board(device),) * count, network)
 
 
 # --- what is changed -----------------------------------------------------------------------------
@@ -311,7 +312,8 @@ class _Own:
         note = "energy leaves out the network, of whose links no figure is known"
         network = Cluster(topology=self.topology, library=used, sharing=self.sharing,
                           notes=(note,))  # fmt: skip
-        return Machine(self.name, (device,) * count, network if count > 1 else None)
+        used_device = on_full_board(device) if count > 1 else device
+        return Machine(self.name, (used_device,) * count, network if count > 1 else None)
 
 
 def _inner(system: System, parts: _Changes) -> Topology:

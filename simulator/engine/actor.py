@@ -109,8 +109,8 @@ class Actor:
     __slots__ = (
         "advance", "awaiting", "clock", "computing", "copies", "device", "device_index", "ended",
         "ends", "foreground", "handlers", "mailbox", "me", "memberships", "missing", "outbox",
-        "peers", "rank", "scene", "since_s", "threads", "ticket", "totals", "turns", "uses",
-        "values",
+        "peers", "rank", "run_through", "scene", "since_s", "threads", "ticket", "totals", "turns",
+        "uses", "values",
     )  # fmt: skip
 
     def __init__(self, rank: Rank, scene: Scene, copies: int, device: int, threads: int) -> None:
@@ -118,6 +118,7 @@ class Actor:
         self.scene, self.clock = scene, scene.clock
         self.copies, self.threads = copies, threads
         self.device_index, self.device = device, scene.device(device, copies)
+        self.run_through = scene.run_through(device)
         self.values = None if scene.values is None else scene.values[rank.id]
         self.totals = Totals(rank.id, copies)
         self.ends: list[tuple[object, float]] | None = [] if scene.keeps_ends else None

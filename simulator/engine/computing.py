@@ -26,7 +26,11 @@ def compute(actor: Actor, action: Compute) -> object:
     pending = actor.foreground
     pending.action = action
     pending.start_s = actor.clock.now
-    done = actor.device.run(work, actor.threads).done
+    through = actor.run_through
+    if through is None or actor.uses or actor.computing:
+        done = actor.device.run(work, actor.threads).done
+    else:
+        done = through(work, actor.threads)
     if action.slowdown != 1.0:
         done = slowed(done, action.slowdown, actor.clock)
     if done.__class__ is float:

@@ -13,6 +13,7 @@ from simulator.engine.stage import Stage
 from simulator.errors import InputError
 from simulator.protocols import Footprint, OpenDevice, UsesDevices, Values
 from simulator.timeline import Row
+from simulator.workload import Work
 
 Footprints: TypeAlias = Callable[[str, float, Group], Footprint | None]
 ValuesByRank: TypeAlias = Sequence[Values] | Mapping[int, Values]
@@ -81,6 +82,10 @@ class Scene:
         """Return the open device of this index, which stands for so many equal ones."""
         self.copies.setdefault(index, copies)
         return self._stage.device(index)
+
+    def run_through(self, index: int) -> Callable[[Work, int], float] | None:
+        """Return what does works in one go on the device of this index, if one rank has it."""
+        return self._stage.run_through(index)
 
     def no_network(self, what: str) -> InputError:
         """Return the error of communicating between devices that nothing connects."""

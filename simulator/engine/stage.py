@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from simulator.actions import Group
 from simulator.engine.clock import EngineClock
@@ -13,8 +14,10 @@ from simulator.protocols import (
     Machine,
     OpenDevice,
     Placement,
+    RunsThrough,
     UsesDevices,
 )
+from simulator.workload import Work
 
 
 class Stage:
@@ -28,7 +31,7 @@ class Stage:
     The fabric counts the ranks of all jobs, one job after the other.
     """
 
-    __slots__ = ("_devices", "_fabric", "clock", "machine", "placements")
+    __slots__ = ("_devices", "_fabric", "_ranks", "clock", "machine", "placements")
 
     def __init__(self, machine: Machine, placements: Sequence[Placement]) -> None:
         self.clock = EngineClock()
@@ -36,12 +39,20 @@ class Stage:
         network = machine.network
         self._fabric = None if network is None else network.open(self.clock, _joined(placements))
         self._devices: dict[int, OpenDevice] = {}
+        self._ranks = Counter(device for one in placements for device in one.devices)
 
     def device(self, index: int) -> OpenDevice:
         """Return the open device of this index."""
         if index not in self._devices:
             self._devices[index] = self.machine.devices[index].open(self.clock)
         return self._devices[index]
+
+    def run_through(self, index: int) -> Callable[[Work, int], float] | None:
+        """Return what does works in one go on the device of this index, if one rank has it."""
+        device = self.device(index)
+        if self._ranks[index] > 1 or not isinstance(device, RunsThrough):
+            return None
+        return device.run_through
 
     def fabric(self, first: int) -> Fabric | None:
         """Return the network as the ranks of a job see it, with so many ranks before them."""
