@@ -15,6 +15,7 @@ from pathlib import Path
 FEATURES: Mapping[str, tuple[str, ...]] = {
     "x86-64": ("avx", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile"),
     "aarch64": ("asimd", "asimddp", "sve", "sve2"),
+    "armv7l": ("neon",),
 }
 """Vector features that tell generations apart, as Linux names them, the oldest first."""
 
@@ -27,7 +28,7 @@ class Architecture:
     ----------
     name : "zen3"
     designer : "AMD"
-    isa : "x86-64" or "aarch64"
+    isa : "x86-64", "aarch64", or "armv7l" (32 bits)
     year : of the first product
     top : the furthest of `FEATURES` that it has
     models : "family/model" (x86) or "implementer/part" (ARM) that the system reports

@@ -48,6 +48,26 @@ def small_cnn(channels: int, width: int, image: int, classes: int) -> nn.Module:
     )  # fmt: skip
 
 
+def femnist_cnn(classes: int) -> nn.Module:
+    """Return LEAF's network for handwritten characters."""
+    return nn.Sequential(
+        *_conv_relu(1, 32, 5, padding=2), nn.MaxPool2d(2),
+        *_conv_relu(32, 64, 5, padding=2), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(3136, 2048), nn.ReLU(inplace=True), nn.Linear(2048, classes),
+    )  # fmt: skip
+
+
+def celeba_cnn(image: int, classes: int) -> nn.Module:
+    """Return LEAF's network for portraits."""
+    layers: list[nn.Module] = []
+    for channels in (3, 32, 32, 32):
+        pool = nn.MaxPool2d(2, padding=image % 2)
+        layers += [nn.Conv2d(channels, 32, 3, padding=1), nn.BatchNorm2d(32), pool,
+                   nn.ReLU(inplace=True)]  # fmt: skip
+        image = (image + 1) // 2
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * image * image, classes))
+
+
 def alexnet(classes: int) -> nn.Module:
     """Return AlexNet as one column."""
     return nn.Sequential(

@@ -119,6 +119,18 @@ def _small_cnn(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
     return module, (images,), (s.batch, s.classes)
 
 
+@_classifies("femnist-cnn")
+def _femnist_cnn(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    images = torch.randn(s.batch, 1, 28, 28)
+    return torch_models.femnist_cnn(s.classes), (images,), (s.batch, s.classes)
+
+
+@_classifies("celeba-cnn")
+def _celeba_cnn(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
+    images = torch.randn(s.batch, 3, s.image, s.image)
+    return torch_models.celeba_cnn(s.image, s.classes), (images,), (s.batch, s.classes)
+
+
 @_classifies("alexnet", "vgg16", "mobilenet-v2", "resnet18", "resnet34", "resnet50")
 def _images(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
     name = str(s.name)

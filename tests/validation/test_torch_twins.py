@@ -26,6 +26,8 @@ SMALL: dict[str, dict[str, int]] = {
     "linear-svm": {"batch": 4, "features": 6},
     "lenet5": {"batch": 2},
     "small-cnn": {"batch": 2},
+    "femnist-cnn": {"batch": 2},
+    "celeba-cnn": {"batch": 2, "image": 12},
     "alexnet": {"batch": 2, "image": 64, "classes": 7},
     "vgg16": {"batch": 2, "image": 32, "classes": 7},
     "resnet18": {"batch": 2, "image": 32, "classes": 7, "width": 8},

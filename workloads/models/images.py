@@ -68,6 +68,34 @@ def small_cnn(net: Network, sizes: Sizes) -> Recorded:
     return classified(net, linear(net, flatten(net, x), sizes.classes), given)
 
 
+@model("femnist-cnn", batch=10, classes=62)
+def femnist_cnn(net: Network, sizes: Sizes) -> Recorded:
+    """CNN on handwritten characters of LEAF (Caldas et al., arXiv:1812.01097), 28 x 28 grey.
+
+    >>> femnist_cnn().weight_count
+    6603710
+    """
+    x = given = net.given((sizes.batch, 1, 28, 28))
+    for channels in (32, 64):
+        x = max_pool(net, relu(net, conv(net, x, channels, 5, bias=True), in_place=True), 2, 2)
+    x = relu(net, linear(net, flatten(net, x), 2048), in_place=True)
+    return classified(net, linear(net, x, sizes.classes), given)
+
+
+@model("celeba-cnn", batch=10, image=84, classes=2)
+def celeba_cnn(net: Network, sizes: Sizes) -> Recorded:
+    """CNN on portraits of LEAF (Caldas et al., arXiv:1812.01097).
+
+    >>> celeba_cnn().weight_count
+    31202
+    """
+    x = given = _image(net, sizes)
+    for _ in range(4):
+        x = batch_norm(net, conv(net, x, 32, 3, bias=True))
+        x = relu(net, max_pool(net, x, 2, 2, padding=x.shape[2] % 2), in_place=True)
+    return classified(net, linear(net, flatten(net, x), sizes.classes), given)
+
+
 @model(batch=1, image=224, classes=1000)
 def alexnet(net: Network, sizes: Sizes) -> Recorded:
     """AlexNet as one column (Krizhevsky, arXiv:1404.5997).
