@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ from simulator.errors import InputError, UnknownNameError
 from simulator.ops import IntArray
 from simulator.streams import stream
 from simulator.workload import Job, Work
+from validation.torch_compression import WORKS as CODING
+from validation.torch_compression import Codes
 from validation.torch_twins import Twin, twin
 from validation.torch_values import Reached, TorchValues, in_ready_order
 from workloads.datasets import Dataset
@@ -167,6 +169,7 @@ class Learner(TorchValues):
     """
 
     def __init__(self, lesson: Lesson, rank: int, batches: Iterator[IntArray] | None) -> None:
+        self.rank = rank
         self.works = LearnerWorks(self, lesson, batches, stream(lesson.job.seed, rank, "torch"))
         super().__init__(self.works, tensors={"params": lesson.initial.clone()})
         self.tensors["grad"] = torch.zeros_like(lesson.initial)
@@ -265,12 +268,14 @@ class LearnerWorks:
         self._batches_done, self._version = 0, -1
         self.losses: list[float] = []
         self.updated: dict[str, torch.Tensor] = {}
-        self._does: Mapping[str, Callable[[Work], object]] = {
+        self._does: dict[str, Callable[[Work], object]] = {
             "forward": self._forward, "backward": self._backward, "gradient": self._both,
             "update": self._update, "step": self._step, "local_step": self._step,
             "accumulate": lambda work: learner.add(*work.reads), "average": self._average,
             "outer_step": self._outer, "input": lambda _: None,
         }  # fmt: skip
+        codes = Codes(learner.rank, lesson.job.seed)
+        self._does |= dict.fromkeys(CODING, lambda work: codes(work, learner.tensors))
 
     def __call__(self, work: Work, reached: Reached) -> None:
         """Do a work; marks are told when it is done."""

@@ -36,7 +36,7 @@ def values_of(peers: Peers, asked: Playing) -> TorchValues:
     step = twin(job.workload, job.seed)
     step.module.to(peers.device)
     hold_still(step)
-    works = TwinWorks(step, job)
+    works = TwinWorks(step, job, peers.rank)
     values = TorchValues(works, peers.device, works.tensors)
     # Works between buffers find there what messages brought.
     works.tensors = values.tensors

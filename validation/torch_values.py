@@ -16,6 +16,8 @@ import torch
 from simulator.engine.cosimulation import part
 from simulator.errors import InputError, UnknownNameError
 from simulator.workload import Buffer, Job, Work
+from validation.torch_compression import WORKS as CODING
+from validation.torch_compression import Codes
 from validation.torch_twins import Twin
 from validation.wall_messages import numbers_in
 
@@ -169,10 +171,12 @@ class TwinWorks:
     ----------
     twin : does the step
     job : of the same workload
+    rank : whose works they are
     """
 
-    def __init__(self, twin: Twin, job: Job) -> None:
+    def __init__(self, twin: Twin, job: Job, rank: int = 0) -> None:
         self._twin = twin
+        self._codes = Codes(rank, job.seed)
         self._loss: torch.Tensor | None = None
         self._missing: dict[str, int] = {}
         self._reached: Reached = tell_nobody
@@ -198,8 +202,11 @@ class TwinWorks:
         if work.name in BETWEEN_BUFFERS:
             self._combine(work)
             return
+        if work.name in CODING:
+            self._codes(work, self.tensors)
+            return
         if work.name not in self._works:
-            known = [*self._works, *BETWEEN_BUFFERS]
+            known = [*self._works, *BETWEEN_BUFFERS, *CODING]
             raise UnknownNameError("work of a twin (sleeping devices do any)", work.name, known)
         if work.name == "update" and work.writes != ("params",):
             raise _not_in_parts(work)

@@ -25,7 +25,7 @@ from tests.validation.learning_tasks import learning
 from validation.cosimulate import FINENESS, Cosimulation, InterruptedLearning, cosimulate
 from validation.ranks import run_ranks
 from validation.torch_learning import Lesson
-from workloads.datasets import Dataset, blobs
+from workloads.datasets import Dataset, blobs, digits
 from workloads.plans import (
     DataParallel,
     Federated,
@@ -35,6 +35,7 @@ from workloads.plans import (
     ParameterServer,
     Single,
 )
+from workloads.plans.compression import METHODS
 from workloads.plans.disturbed import Stragglers
 from workloads.registry import find_workload
 
@@ -174,6 +175,23 @@ def test_asynchronous_sgd_on_a_quadratic_is_stable_up_to_the_limit_of_its_delay(
     assert left(1.03 * limit) > 1e2
 
 
+# --- compressed -------------------------------------------------------------------------------
+
+
+def test_top_k_of_all_numbers_is_plain_data_parallel_bit_for_bit():
+    plan = DataParallel(compression="top-k", share=1.0, bucket_bytes=100.0)
+    assert (trained(plan, 3).parameters == trained(DataParallel(), 3).parameters).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_compressed_gradients_teach_a_small_network_nearly_as_well(method):
+    model = find_workload("small-cnn", batch=16, image=8, channels=1, training=True)
+    given = {"steps": 120, "data": digits(), "rate": 0.1, "model": model, "judgements": 1}
+    found = trained(DataParallel(compression=method, share=0.05), 4, **given)
+    assert found.accuracy[-1] > trained(DataParallel(), 4, **given).accuracy[-1] - 0.05
+
+
 # --- apart -----------------------------------------------------------------------------------
 
 
@@ -222,7 +240,12 @@ def test_ranks_that_see_few_classes_need_more_rounds():
 # --- whatever the plan -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plan", [DataParallel(), LocalSGD(every=3)], ids=str)
+@pytest.mark.parametrize(
+    "plan",
+    [DataParallel(), LocalSGD(every=3),
+     *(DataParallel(compression=how) for how in ("float16", "sign", "low-rank"))],
+    ids=str,
+)  # fmt: skip
 def test_real_processes_learn_the_same_bit_for_bit(plan):
     if not hasattr(os, "fork"):
         pytest.skip("ranks are forked, which this system cannot")

@@ -18,6 +18,7 @@ from simulator.workload import Job
 from tests.simulator.plans import By
 from validation.check_on_gloo import check_on_gloo
 from validation.measure_plan import measure_plan
+from workloads.plans.data_parallel import DataParallel
 from workloads.plans.gossip import Gossip
 from workloads.plans.local_sgd import LocalSGD
 from workloads.plans.parameter_server import ParameterServer
@@ -48,8 +49,9 @@ def test_a_slowed_work_takes_so_many_times_as_long_by_the_clock_that_the_program
 @pytest.mark.parametrize(
     ("plan", "learners"),
     [(LocalSGD(every=2), 4), (ParameterServer(), 1), (ParameterServer(mode="asynchronous"), 1),
-     (Gossip(), 2)],
-    ids=["local SGD", "synchronous server", "asynchronous server", "gossip"],
+     (Gossip(), 2), (DataParallel(compression="top-k"), 2),
+     (DataParallel(compression="low-rank"), 2)],
+    ids=["local SGD", "synchronous server", "asynchronous server", "gossip", "top-k", "low-rank"],
 )  # fmt: skip
 def test_plans_of_training_are_done_in_torch_and_count_their_steps_and_samples(plan, learners):
     outcome = measure_plan(mlp(), plan, 2)

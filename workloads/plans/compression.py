@@ -17,8 +17,9 @@ from simulator.ops import DTYPE_BYTES, Graph, Op
 from simulator.workload import Buffer, Work
 from workloads.plans.works import MOST_KEPT, NUMBER
 
-WIDE = DTYPE_BYTES[NUMBER]
-INDEX_BYTES = DTYPE_BYTES["int32"]
+WIDE = int(DTYPE_BYTES[NUMBER])
+INDEX_BYTES, TORCH_INDEX_BYTES = int(DTYPE_BYTES["int32"]), int(DTYPE_BYTES["int64"])
+"""Of a place, as it is sent and as torch computes with it."""
 SCALE_BYTES = WIDE
 """Of the one number by which what is quantized is multiplied."""
 
@@ -56,9 +57,34 @@ class Code:
     decode: Work
 
 
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """Say what a work encodes or decodes, for those who do it on real tensors.
+
+    Parameters
+    ----------
+    compression : how
+    bucket : what
+    ranks : how many exchange codes
+    code_bytes : of one rank's code, where codes are gathered, bytes
+    """
+
+    compression: Compression
+    bucket: Buffer
+    ranks: int
+    code_bytes: int = 0
+
+    def work(self, name: str, ops: Sequence[Op], read: Buffer, written: Buffer) -> Work:
+        """Return a work of the exchange."""
+        return Work(name, Graph.of(list(ops)), reads=(read.name,), writes=(written.name,),
+                    given=self)  # fmt: skip
+
+
 @functools.lru_cache(maxsize=MOST_KEPT)
 def code_of(compression: Compression, bucket: Buffer, ranks: int) -> Code:
     """Return how a bucket of gradients is exchanged between so many ranks.
+
+    The ops are those that torch needs for it, a pass over memory each.
 
     >>> code = code_of(Compression("sign"), Buffer("bucket0", 3200.0), ranks=4)
     >>> code.stages[0].kind, code.stages[0].buffer.nbytes
@@ -67,58 +93,90 @@ def code_of(compression: Compression, bucket: Buffer, ranks: int) -> Code:
     return METHODS[compression.method](compression, bucket, ranks)
 
 
-def _float16(_: Compression, bucket: Buffer, ranks: int) -> Code:
-    """Send halves; they add up as they are."""
-    count = _numbers(bucket)
-    half = DTYPE_BYTES["float16"] * count
-    sent = Buffer(f"{bucket.name}.code", half)
-    encode = _work("encode", [_pass(count, 1, WIDE * count, half)], bucket, sent)
-    decode = _work("decode", [_pass(count, 1, half, WIDE * count)], sent, bucket)
+def _float16(compression: Compression, bucket: Buffer, ranks: int) -> Code:
+    """Send halves of the numbers over the ranks; they add up to the mean as they are."""
+    count, half = _numbers(bucket), DTYPE_BYTES["float16"]
+    sent, coding = Buffer(f"{bucket.name}.code", half * count), Coding(compression, bucket, ranks)
+    narrow = _pass("copy", count, 0, read=WIDE, written=half)
+    divided = _pass("div", count, 1, read=half, written=half)
+    widen = _pass("copy", count, 0, read=half)
+    encode = coding.work("encode", [narrow, divided], bucket, sent)
+    decode = coding.work("decode", [widen], sent, bucket)
     return Code((Stage(encode, "all_reduce", sent),), decode)
 
 
-def _int8(_: Compression, bucket: Buffer, ranks: int) -> Code:
-    """Send 8 bits of a number: find the largest, then scale and round (Alistarh et al., 2017)."""
+def _int8(compression: Compression, bucket: Buffer, ranks: int) -> Code:
+    """Send 8 bits of a number: find the largest, scale, round to the nearest (Dettmers, 2016)."""
     count = _numbers(bucket)
-    whole, code = WIDE * count, float(count)
-    find = Op(kind="reduction", dims=(count, 1), name="largest", flops=count, bytes_read=2 * whole)
-    rounded = _pass(count, 4, 2 * whole, code + whole)
-    return _gathered(bucket, ranks, [find, rounded], code + SCALE_BYTES)
+    encode = [
+        _lost(count),
+        _reduced("aminmax", count),
+        _pass("mul", count, 1),
+        _pass("round", count, 1),
+        _pass("copy", count, 0, written=1),
+        _pass("add", count, 2, read=2 * WIDE),
+    ]
+    return _gathered(compression, bucket, ranks, count + SCALE_BYTES, encode, [
+        _pass("copy", count, 0, read=1), _pass("add", count, 2, read=2 * WIDE),
+    ])  # fmt: skip
 
 
-def _sign(_: Compression, bucket: Buffer, ranks: int) -> Code:
+def _sign(compression: Compression, bucket: Buffer, ranks: int) -> Code:
     """Send signs and their mean size (Bernstein et al., 2018; Karimireddy et al., 2019)."""
     count = _numbers(bucket)
-    whole, code = WIDE * count, math.ceil(count / 8)
-    mean = Op(kind="reduction", dims=(count, 1), name="size", flops=count, bytes_read=2 * whole)
-    packed = _pass(count, 3, 2 * whole, code + whole)
-    return _gathered(bucket, ranks, [mean, packed], code + SCALE_BYTES)
-
-
-def _gathered(bucket: Buffer, ranks: int, ops: Sequence[Op], code_bytes: float) -> Code:
-    """Return the exchange of codes of all numbers, which each rank decodes and adds up."""
-    count = _numbers(bucket)
-    sent = Buffer(f"{bucket.name}.code", float(ranks * code_bytes))
-    add = _pass(count, 2 * ranks, sent.nbytes, WIDE * count)
-    encode = _work("encode", ops, bucket, sent)
-    return Code((Stage(encode, "all_gather", sent),), _work("decode", [add], sent, bucket))
+    bits = _pass("copy", count, 0, read=1, written=1 / 8)
+    signs = [_pass("copy", count, 0, read=1 / 8, written=1), _pass("copy", count, 0, read=1)]
+    encode = [
+        _lost(count),
+        _pass("abs", count, 1),
+        _reduced("sum", count),
+        _pass("ge", count, 1, written=1),
+        bits,
+        _pass("copy", count, 0, read=1),
+        _pass("add", count, 2, read=2 * WIDE),
+        _pass("add", count, 1),
+    ]
+    return _gathered(compression, bucket, ranks, math.ceil(count / 8) + SCALE_BYTES, encode, [
+        *signs, _pass("add", count, 2, read=2 * WIDE), _pass("sub", count, 1),
+    ])  # fmt: skip
 
 
 def _top_k(compression: Compression, bucket: Buffer, ranks: int) -> Code:
     """Send the largest numbers and where they stand (Aji & Heafield, 2017)."""
     count = _numbers(bucket)
-    kept = max(1, math.ceil(compression.share * count))
-    whole, code = WIDE * count, kept * (WIDE + INDEX_BYTES)
-    feedback = _pass(count, 1, 2 * whole, whole)
-    find = Op(kind="sort", dims=(1, count), name="topk", flops=count, bytes_read=whole,
-              bytes_written=code, phase="update")  # fmt: skip
-    sent = Buffer(f"{bucket.name}.code", float(ranks * code))
-    cleared = _pass(count, 0, 0.0, whole)
-    add = Op(kind="scatter", dims=(ranks * kept, 1, count), name="add", flops=ranks * kept,
-             bytes_read=sent.nbytes, bytes_written=ranks * kept * WIDE, phase="update")  # fmt: skip
-    encode = _work("encode", [feedback, find], bucket, sent)
-    decode = _work("decode", [cleared, add], sent, bucket)
-    return Code((Stage(encode, "all_gather", sent),), decode)
+    kept = kept_of(compression, count)
+    find = Op(kind="sort", dims=(1, count), name="topk", flops=count, bytes_read=WIDE * count,
+              bytes_written=kept * (WIDE + TORCH_INDEX_BYTES), phase="update")  # fmt: skip
+    take, clear, add = (
+        Op(kind=kind, dims=(kept, 1, count), name=name, flops=flops * kept, phase="update",
+           bytes_read=kept * (WIDE + TORCH_INDEX_BYTES), bytes_written=kept * WIDE)
+        for kind, name, flops in (("gather", "index", 0), ("scatter", "index_fill", 0),
+                                  ("scatter", "index_add", 1))
+    )  # fmt: skip
+    encode = [_lost(count), _pass("abs", count, 1), find, take, clear]
+    return _gathered(compression, bucket, ranks, kept * (WIDE + INDEX_BYTES), encode, [add])
+
+
+def kept_of(compression: Compression, count: int) -> int:
+    """Return how many of so many numbers top-k keeps.
+
+    >>> kept_of(Compression("top-k", share=0.01), 150)
+    2
+    """
+    return max(1, math.ceil(compression.share * count))
+
+
+def _gathered(
+    compression: Compression, bucket: Buffer, ranks: int, code_bytes: int, encode: Sequence[Op],
+    decode_one: Sequence[Op],
+) -> Code:  # fmt: skip
+    """Return the exchange of codes that each rank decodes one by one, adds up and averages."""
+    count, coding = _numbers(bucket), Coding(compression, bucket, ranks, code_bytes)
+    sent = Buffer(f"{bucket.name}.code", float(ranks * code_bytes))
+    begin, end = _pass("fill", count, 0, read=0), _pass("div", count, 1)
+    decode = [begin, *(list(decode_one) * ranks), end]
+    stage = Stage(coding.work("encode", encode, bucket, sent), "all_gather", sent)
+    return Code((stage,), coding.work("decode", decode, sent, bucket))
 
 
 def _low_rank(compression: Compression, bucket: Buffer, ranks: int) -> Code:
@@ -126,19 +184,30 @@ def _low_rank(compression: Compression, bucket: Buffer, ranks: int) -> Code:
 
     A bucket is taken for one square matrix, as torch's `batched_powerSGD_hook` does.
     """
-    count, thin = _numbers(bucket), compression.rank
-    side = math.ceil(math.sqrt(count))
-    whole, factor = WIDE * count, WIDE * side * thin
+    count, coding = _numbers(bucket), Coding(compression, bucket, ranks)
+    side, thin = factor_shape(compression, count)
+    factor = WIDE * side * thin
     left, right = Buffer(f"{bucket.name}.left", factor), Buffer(f"{bucket.name}.right", factor)
     project = _gemm(side, thin, side)
     orthogonal = Op(kind="gemm", dims=(1, thin, thin, side), name="orthogonalize",
                     flops=2.0 * side * thin**2, bytes_read=factor, bytes_written=factor,
                     phase="update")  # fmt: skip
-    feedback = _pass(count, 1, 2 * whole, whole)
-    first = _work("encode", [feedback, project], bucket, left)
-    second = _work("encode_right", [orthogonal, project], left, right)
-    decode = _work("decode", [_gemm(side, side, thin), feedback], right, bucket)
+    first = coding.work("encode", [_lost(count), project], bucket, left)
+    second = coding.work("encode_right", [orthogonal, project], left, right)
+    whole = [_gemm(side, side, thin), _pass("sub", count, 1, read=2 * WIDE),
+             _pass("copy", count, 0)]  # fmt: skip
+    decode = coding.work("decode", whole, right, bucket)
     return Code((Stage(first, "all_reduce", left), Stage(second, "all_reduce", right)), decode)
+
+
+def factor_shape(compression: Compression, count: int) -> tuple[int, int]:
+    """Return the side of the smallest square with room for so many numbers, and its rank at most.
+
+    >>> factor_shape(Compression("low-rank", rank=2), 10)
+    (4, 2)
+    """
+    side = math.isqrt(count - 1) + 1 if count else 0
+    return side, min(compression.rank, side)
 
 
 METHODS: Mapping[str, Callable[[Compression, Buffer, int], Code]] = {
@@ -155,20 +224,26 @@ def _numbers(bucket: Buffer) -> int:
     return math.ceil(bucket.nbytes / WIDE)
 
 
-def _pass(count: int, flops: float, read: float, written: float) -> Op:
-    """Return an op that goes once over so many numbers."""
-    return Op(kind="elementwise", dims=(count,), name="pass", flops=flops * count,
-              bytes_read=read, bytes_written=written, phase="update")  # fmt: skip
+def _pass(name: str, count: int, flops: float, read: float = WIDE, written: float = WIDE) -> Op:
+    """Return an op that goes once over so many numbers; bytes are those of a number."""
+    return Op(kind="elementwise", dims=(count,), name=name, flops=flops * count,
+              bytes_read=read * count, bytes_written=written * count, phase="update")  # fmt: skip
+
+
+def _lost(count: int) -> Op:
+    """Return the op of adding what was lost before (error feedback)."""
+    return _pass("add", count, 1, read=2 * WIDE)
+
+
+def _reduced(name: str, count: int) -> Op:
+    return Op(kind="reduction", dims=(count, 1), name=name, flops=count,
+              bytes_read=WIDE * count, phase="update")  # fmt: skip
 
 
 def _gemm(m: int, n: int, k: int) -> Op:
-    return Op(kind="gemm", dims=(1, m, n, k), name="product", phase="update",
+    return Op(kind="gemm", dims=(1, m, n, k), name="mm", phase="update",
               flops=2.0 * m * n * k, bytes_read=WIDE * k * (m + n),
               bytes_written=WIDE * m * n)  # fmt: skip
-
-
-def _work(name: str, ops: Sequence[Op], read: Buffer, written: Buffer) -> Work:
-    return Work(name, Graph.of(list(ops)), reads=(read.name,), writes=(written.name,))
 
 
 def check_compression(compression: Compression) -> None:
