@@ -140,8 +140,7 @@ def records_of(points: Sequence[Point], answers: Answers) -> list[dict[str, Any]
 
 
 def _record(point: Point, calls: Sequence[Calls], answers: Answers) -> dict[str, Any]:
-    times_s = call_times_s(calls, answers.one_clock)
-    kept = [times_s[place] for place in _calmer(times_s, _delays(calls))]
+    kept = kept_times_s(calls, answers.one_clock)
     time_s = statistics.median(kept)
     spread = relative_spread(kept)
     return {
@@ -154,10 +153,16 @@ def _record(point: Point, calls: Sequence[Calls], answers: Answers) -> dict[str,
         "spread_pct": None if spread is None else 100 * spread,
         "algorithm_bandwidth_bytes_per_s": point.nbytes / time_s,
         "samples": len(kept),
-        "discarded": len(times_s) - len(kept),
+        "discarded": len(calls[0].begins_s) - len(kept),
         "network": answers.network,
         "rate_bit_per_s": answers.rate_bit_per_s,
     }
+
+
+def kept_times_s(calls: Sequence[Calls], one_clock: bool) -> list[float]:
+    """Return how long those calls took that count, seconds, from what all ranks noted of them."""
+    times_s = call_times_s(calls, one_clock)
+    return [times_s[place] for place in _calmer(times_s, _delays(calls))]
 
 
 def _calmer(times_s: Sequence[float], delays_s: Sequence[float | None]) -> list[int]:

@@ -41,11 +41,11 @@ def measure(peers: Peers, tell: Tell, asked: Timing) -> list[Calls]:
             tell(f"measuring {point.kind} of {point.nbytes:,.0f} B on {peers.size} ranks")
         body = _body(point, communication_job(point.nbytes), plan)
         with WallRank(peers, TorchValues(sleeping(lambda _: []), peers.device)) as rank:
-            found.append(_sampled(rank, body, asked.sampling))
+            found.append(sampled(rank, body, asked.sampling))
     return found
 
 
-def _sampled(rank: WallRank, body: Body, sampling: Sampling) -> Calls:
+def sampled(rank: WallRank, body: Body, sampling: Sampling) -> Calls:
     """Return the calls of one point, as many as all ranks agree to make."""
     trial = _Repeated(body, 1 + TRIAL_CALLS, rank.now)
     rank.play(trial.program(rank.rank))
