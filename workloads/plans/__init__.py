@@ -14,6 +14,7 @@ from simulator.protocols import Plan
 from workloads.plans.communicate import Communicate
 from workloads.plans.data_parallel import DataParallel
 from workloads.plans.disturbed import Failures, Stragglers
+from workloads.plans.fed import Fed
 from workloads.plans.federated import Federated
 from workloads.plans.gossip import Gossip
 from workloads.plans.local_sgd import Hogwild, LocalSGD
@@ -21,7 +22,7 @@ from workloads.plans.one_device import Prefetch, Single, Threads
 from workloads.plans.parameter_server import ParameterServer
 
 __all__ = [
-    "PLANS", "Communicate", "DataParallel", "Failures", "Federated", "Gossip", "Hogwild",
+    "PLANS", "Communicate", "DataParallel", "Failures", "Fed", "Federated", "Gossip", "Hogwild",
     "LocalSGD", "ParameterServer", "Prefetch", "Single", "Stragglers", "Threads", "find_plan",
     "parameters_of",
 ]  # fmt: skip

@@ -36,6 +36,7 @@ class Stragglers:
     delay : of each work by chance, over its time: the mean, where exponential; the factor of the
         absolute value of a normal number in its logarithm, where lognormal
     distribution : "exponential" or "lognormal"
+    delayed : share of the works that are delayed by chance, others are not at all
     """
 
     plan: Plan
@@ -43,12 +44,14 @@ class Stragglers:
     slowdown: float = 2.0
     delay: float = 0.0
     distribution: str = "exponential"
+    delayed: float = 1.0
 
     def __post_init__(self) -> None:
         whole("of stragglers", 0, slow_ranks=self.slow_ranks)
         not_negative("of stragglers", delay=self.delay)
         one_of("of stragglers", "distribution", self.distribution, DISTRIBUTIONS)
         numbers("plan of stragglers: slowdown", self.slowdown, low=1.0)
+        numbers("plan of stragglers: delayed", self.delayed, 0, 1)
 
     def place(self, machine: Machine) -> Placement:
         """Return where the plan puts its ranks.
@@ -80,7 +83,7 @@ class Stragglers:
 
     def _factor(self, draw: np.random.Generator) -> float:
         """Return how many times as long one work takes by chance."""
-        if not self.delay:
+        if not self.delay or (self.delayed < 1 and draw.random() >= self.delayed):
             return 1.0
         if self.distribution == "lognormal":
             return math.exp(self.delay * abs(draw.standard_normal()))

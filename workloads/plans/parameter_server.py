@@ -46,6 +46,8 @@ class ParameterServer:
     backup : how many workers' gradients an update does not wait for, where synchronous
     colocated : servers share the devices of the first workers; else they have their own, the last
     overlap : gradients leave bucket by bucket during the backward pass, where synchronous
+    barrier : parameters come back when all of them are updated, not bucket by bucket, as where each
+        step is a call of its own (TensorFlow's sessions); where gradients overlap
     """
 
     servers: int = 1
@@ -54,6 +56,7 @@ class ParameterServer:
     backup: int = 0
     colocated: bool = False
     overlap: bool = False
+    barrier: bool = False
 
     def __post_init__(self) -> None:
         whole(NAME, 1, servers=self.servers)
@@ -65,6 +68,7 @@ class ParameterServer:
         only_with(NAME, "backup", self.backup > 0, "mode synchronous", in_step)
         only_with(NAME, "overlap", self.overlap, "mode synchronous and no backup",
                   in_step and not self.backup)  # fmt: skip
+        only_with(NAME, "barrier", self.barrier, "overlap", self.overlap)
 
     def place(self, machine: Machine) -> Placement:
         """Return one worker on each device but the servers', then the servers."""
@@ -195,10 +199,18 @@ def _serve_in_step(rank: Rank, job: Job, index: int, plan: ParameterServer) -> P
                 yield rank.recv(kept.grad, source=worker)
                 yield rank.compute(kept.accumulate)
             yield rank.compute(kept.apply_sum)
-            for worker in workers:
-                yield rank.send(kept.params, to=worker)
+            if not plan.barrier:
+                yield from _answer(rank, kept, workers)
+        if plan.barrier:
+            for kept in shards:
+                yield from _answer(rank, kept, workers)
         if index == 0:
             yield from _count_step(rank, job, len(workers))
+
+
+def _answer(rank: Rank, kept: _Shard, workers: range) -> Program:
+    for worker in workers:
+        yield rank.send(kept.params, to=worker)
 
 
 def _count_step(rank: Rank, job: Job, gradients: int) -> Program:

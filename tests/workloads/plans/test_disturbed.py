@@ -157,3 +157,11 @@ def test_failures_cost_restarts_and_half_an_interval(ranks):
 def test_without_checkpoints_a_rank_starts_from_the_beginning():
     plan = Failures(LocalSGD(1), mtbf_s=0.4 * 100 * LOCAL_S)
     assert run(plan, ideal(1), 100).time_s > 1.3 * 100 * LOCAL_S
+
+
+def test_a_share_of_the_works_is_delayed():
+    plan = Stragglers(LocalSGD(1), delay=0.5, delayed=0.25)
+    factors = np.diff(run(plan, ideal(1), 4000).step_ends_s) / LOCAL_S
+    late = factors[factors > 1 + 1e-9]
+    assert len(late) / len(factors) == pytest.approx(0.25, abs=0.02)
+    assert late.mean() == pytest.approx(1.5, rel=0.05)

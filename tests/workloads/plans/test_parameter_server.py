@@ -44,6 +44,7 @@ EVERY = [
     ParameterServer(),
     ParameterServer(servers=2),
     ParameterServer(overlap=True, servers=2),
+    ParameterServer(overlap=True, barrier=True, servers=2),
     ParameterServer(colocated=True, servers=2),
     ParameterServer(backup=1),
     ParameterServer(backup=1, servers=2),
@@ -110,6 +111,18 @@ def test_buckets_that_leave_early_hide_behind_the_backward_pass():
     )
     assert early < plain
     assert early > GRADIENT_S + SIZE / BANDWIDTH
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_behind_a_barrier_all_parameters_come_back_when_all_are_updated(workers):
+    """What is pulled hides behind nothing: n S/B after the last gradient has come."""
+    machine = contended(workers + 1)
+    eager, waiting = (
+        step_s(ParameterServer(overlap=True, barrier=barrier), machine)
+        for barrier in (False, True)
+    )
+    assert waiting >= eager
+    assert waiting > GRADIENT_S + workers * SIZE / BANDWIDTH
 
 
 def test_a_slow_worker_slows_all():
@@ -242,6 +255,7 @@ def test_servers_do_not_learn():
         ({"staleness": 2}, "staleness means something only with mode stale-synchronous"),
         ({"mode": "asynchronous", "backup": 1}, "backup means something only with mode sync"),
         ({"mode": "asynchronous", "overlap": True}, "overlap means something only with"),
+        ({"barrier": True}, "barrier means something only with overlap"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(parameters, message):
