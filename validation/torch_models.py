@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workloads.models.inception import MAX, MEAN, Convolution, InceptionLayer
+
 
 def mlp(widths: Sequence[int]) -> nn.Module:
     """Return a multilayer perceptron with ReLU; widths are those of input, layers and output."""
@@ -211,6 +213,50 @@ def mobilenet_v2(stages: Sequence[tuple[int, int, int, int]], classes: int) -> n
         *layers, *_conv_norm_relu6(channels, 1280, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         nn.Dropout(0.2), nn.Linear(1280, classes),
     )  # fmt: skip
+
+
+class Joined(nn.Module):
+    """Join the channels of what branches make of an image."""
+
+    def __init__(self, branches: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the branches' results, joined."""
+        return torch.cat([branch(x) for branch in self.branches], dim=1)
+
+
+def _inception_layer(layer: InceptionLayer, inputs: int) -> tuple[nn.Module, int]:
+    """Return a layer of Inception, and the channels of its result."""
+    if layer == MAX:
+        return nn.MaxPool2d(3, 2), inputs
+    if layer == MEAN:
+        return nn.AvgPool2d(3, 1, 1), inputs
+    if isinstance(layer, Convolution):
+        height, width = layer.kernel
+        padding = (height // 2, width // 2) if layer.padding < 0 else layer.padding
+        one = nn.Conv2d(inputs, layer.channels, layer.kernel, layer.stride, padding, bias=False)
+        norm = nn.BatchNorm2d(layer.channels)
+        return nn.Sequential(one, norm, nn.ReLU(inplace=True)), layer.channels
+    branches = [_inception_chain(branch, inputs) for branch in layer]
+    return Joined([module for module, _ in branches]), sum(width for _, width in branches)
+
+
+def _inception_chain(layers: Sequence[InceptionLayer], inputs: int) -> tuple[nn.Module, int]:
+    made: list[nn.Module] = []
+    for layer in layers:
+        module, inputs = _inception_layer(layer, inputs)
+        made.append(module)
+    return nn.Sequential(*made), inputs
+
+
+def inception(layers: Sequence[InceptionLayer], classes: int) -> nn.Module:
+    """Return an Inception network of these layers."""
+    body, channels = _inception_chain(layers, 3)
+    return nn.Sequential(
+        body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(channels, classes)
+    )
 
 
 class LstmLanguage(nn.Module):

@@ -19,6 +19,7 @@ from validation import torch_huggingface, torch_models
 from workloads.capture import OPTIMIZERS, Step
 from workloads.model import Sizes
 from workloads.models.images import MOBILENET_V2_STAGES, RESNET_STAGES, VGG16_STAGES
+from workloads.models.inception import INCEPTION_V3_BLOCKS, INCEPTION_V3_STEM
 
 Twin: TypeAlias = Step
 """A real step: `step()`, or `forward()`, `backward(loss)` and `update()` one after another."""
@@ -131,7 +132,8 @@ def _celeba_cnn(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
     return torch_models.celeba_cnn(s.image, s.classes), (images,), (s.batch, s.classes)
 
 
-@_classifies("alexnet", "vgg16", "mobilenet-v2", "resnet18", "resnet34", "resnet50")
+@_classifies("alexnet", "vgg16", "mobilenet-v2", "inception-v3", "resnet18", "resnet34",
+             "resnet50", "resnet101", "resnet152")  # fmt: skip
 def _images(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
     name = str(s.name)
     if name == "alexnet":
@@ -140,6 +142,8 @@ def _images(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
         module = torch_models.vgg16(VGG16_STAGES, s.classes)
     elif name == "mobilenet-v2":
         module = torch_models.mobilenet_v2(MOBILENET_V2_STAGES, s.classes)
+    elif name == "inception-v3":
+        module = torch_models.inception((*INCEPTION_V3_STEM, *INCEPTION_V3_BLOCKS), s.classes)
     else:
         blocks, expansion = RESNET_STAGES[int(name.removeprefix("resnet"))]
         module = torch_models.resnet(blocks, expansion, s.width, s.classes)

@@ -6,6 +6,7 @@ Shapes are [rows, features], [batch, tokens, width] or [batch, channels, height,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from simulator.errors import InputError
@@ -47,20 +48,23 @@ def linear(
 
 
 def conv(
-    net: Network, x: Tensor, channels: int, kernel: int, stride: int = 1, padding: int = -1,
-    groups: int = 1, bias: bool = False,
+    net: Network, x: Tensor, channels: int, kernel: int | tuple[int, int], stride: int = 1,
+    padding: int = -1, groups: int = 1, bias: bool = False,
 ) -> Tensor:  # fmt: skip
-    """Return a convolution of x [batch, channels, height, width] with square kernels.
+    """Return a convolution of x [batch, channels, height, width].
 
     Parameters
     ----------
+    kernel : of a square, or height and width
     padding : -1: half the kernel
     """
     batch, inputs, *plane = x.shape
-    weight = net.weight(channels, inputs // groups, kernel, kernel)
+    window = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+    weight = net.weight(channels, inputs // groups, *window)
     operands = [x, weight, *([net.weight(channels)] if bias else [])]
-    padding = kernel // 2 if padding < 0 else padding
-    shape = (batch, channels, *(_windows(size, kernel, stride, padding) for size in plane))
+    sides = [_windows(size, side, stride, side // 2 if padding < 0 else padding)
+             for size, side in zip(plane, window, strict=True)]  # fmt: skip
+    shape = (batch, channels, *sides)
     out = net.call("convolution", operands, shape, groups=groups)
 
     def backward(grad: Tensor) -> Gradients:
@@ -187,9 +191,10 @@ def max_pool(net: Network, x: Tensor, kernel: int, stride: int, padding: int = 0
     return out
 
 
-def avg_pool(net: Network, x: Tensor, kernel: int) -> Tensor:
-    """Return the mean of each window; windows lie side by side."""
-    shape = (*x.shape[:2], *(_windows(size, kernel, kernel, 0) for size in x.shape[2:]))
+def avg_pool(net: Network, x: Tensor, kernel: int, stride: int = 0, padding: int = 0) -> Tensor:
+    """Return the mean of each window; windows lie side by side where no stride is given."""
+    step = stride or kernel
+    shape = (*x.shape[:2], *(_windows(size, kernel, step, padding) for size in x.shape[2:]))
     window = (kernel, kernel)
     out = net.call("avg_pool2d", [x], shape, kernel_size=window)
 
@@ -198,6 +203,20 @@ def avg_pool(net: Network, x: Tensor, kernel: int) -> Tensor:
         return (net.call("avg_pool2d_backward", inputs, x.shape, kernel_size=window),)
 
     net.link([out], [x], backward)
+    return out
+
+
+def concatenated(net: Network, parts: Sequence[Tensor]) -> Tensor:
+    """Return images of equal size with all their channels, the gradients of which are views."""
+    batch, _, *plane = parts[0].shape
+    out = net.call("cat", parts, (batch, sum(one.shape[1] for one in parts), *plane), dim=1)
+    starts = [sum(one.shape[1] for one in parts[:at]) for at in range(len(parts))]
+
+    def backward(grad: Tensor) -> Gradients:
+        return [net.view(grad, *one.shape, offset=start)
+                for one, start in zip(parts, starts, strict=True)]  # fmt: skip
+
+    net.link([out], parts, backward)
     return out
 
 

@@ -1,6 +1,8 @@
-"""Networks that classify images: LeNet-5, a small one, AlexNet, VGG, ResNet, MobileNetV2."""
+"""Networks that classify images: LeNet-5, AlexNet, VGG, ResNet, Inception, MobileNetV2 and more."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from workloads.layers import (
     adaptive_pool,
@@ -8,6 +10,7 @@ from workloads.layers import (
     avg_pool,
     batch_norm,
     classified,
+    concatenated,
     conv,
     dropout,
     flatten,
@@ -19,6 +22,14 @@ from workloads.layers import (
     tanh,
 )
 from workloads.model import Sizes, model
+from workloads.models.inception import (
+    INCEPTION_V3_BLOCKS,
+    INCEPTION_V3_STEM,
+    MAX,
+    MEAN,
+    Convolution,
+    InceptionLayer,
+)
 from workloads.network import Network, Recorded
 from workloads.tape import Tensor
 
@@ -31,6 +42,7 @@ MOBILENET_V2_STAGES: tuple[tuple[int, int, int, int], ...] = (
 """(expansion, channels, blocks, stride) of each stage: Sandler et al., CVPR 2018, Table 2."""
 RESNET_STAGES: dict[int, tuple[tuple[int, ...], int]] = {
     18: ((2, 2, 2, 2), 1), 34: ((3, 4, 6, 3), 1), 50: ((3, 4, 6, 3), 4),
+    101: ((3, 4, 23, 3), 4), 152: ((3, 8, 36, 3), 4),
 }  # fmt: skip
 """Blocks by stage, and expansion, by depth: He et al., CVPR 2016, Table 1."""
 
@@ -190,6 +202,57 @@ def resnet50(net: Network, sizes: Sizes) -> Recorded:
     np.float64(8178368512.0)
     """
     return _resnet(net, 50, sizes)
+
+
+@model(batch=1, image=224, classes=1000, width=64)
+def resnet101(net: Network, sizes: Sizes) -> Recorded:
+    """ResNet-101 with the stride in the 3 x 3 convolution (He et al., CVPR 2016).
+
+    >>> resnet101().weight_count
+    44549160
+    """
+    return _resnet(net, 101, sizes)
+
+
+@model(batch=1, image=224, classes=1000, width=64)
+def resnet152(net: Network, sizes: Sizes) -> Recorded:
+    """ResNet-152 with the stride in the 3 x 3 convolution (He et al., CVPR 2016).
+
+    >>> resnet152().weight_count
+    60192808
+    """
+    return _resnet(net, 152, sizes)
+
+
+@model("inception-v3", batch=1, image=299, classes=1000)
+def inception_v3(net: Network, sizes: Sizes) -> Recorded:
+    """Inception-v3 without its auxiliary classifier (Szegedy et al., CVPR 2016).
+
+    >>> inception_v3().weight_count
+    23834568
+    """
+    x = given = _image(net, sizes)
+    x = _inception_branch(net, x, (*INCEPTION_V3_STEM, *INCEPTION_V3_BLOCKS))
+    x = dropout(net, global_pool(net, x))
+    return classified(net, linear(net, x, sizes.classes), given)
+
+
+def _inception_layer(net: Network, x: Tensor, layer: InceptionLayer) -> Tensor:
+    """Pool, convolve, or join what branches make of an image."""
+    if layer == MAX:
+        return max_pool(net, x, 3, 2)
+    if layer == MEAN:
+        return avg_pool(net, x, 3, 1, 1)
+    if isinstance(layer, Convolution):
+        made = conv(net, x, layer.channels, layer.kernel, layer.stride, layer.padding)
+        return relu(net, batch_norm(net, made), in_place=True)
+    return concatenated(net, [_inception_branch(net, x, branch) for branch in layer])
+
+
+def _inception_branch(net: Network, x: Tensor, branch: Sequence[InceptionLayer]) -> Tensor:
+    for layer in branch:
+        x = _inception_layer(net, x, layer)
+    return x
 
 
 @model("mobilenet-v2", batch=1, image=224, classes=1000)
