@@ -1,0 +1,1 @@
+"""Suite train-cnn: training throughput of convolutional networks on 1 to 512 GPUs."""

@@ -1,0 +1,31 @@
+"""Suite train-cnn: training throughput of convolutional networks, by simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from validation.cases import Case
+from validation.suite import Suite
+from validation.suites.train_cnn.baselines import BASELINES
+from validation.suites.train_cnn.convert import SUITE as NAME
+from validation.suites.train_cnn.convert import convert
+from validation.suites.train_cnn.model import predict
+from validation.suites.train_cnn.splits import fit
+
+
+def groups(case: Case) -> Sequence[str]:
+    """Return the study of a case, its system, network, number of GPUs and kind of data."""
+    data = case.text("workload.data")
+    return (case.group, case.text("on"), case.text("workload"), f"{case.text('on.devices')} GPUs",
+            *([f"{data} data"] if data else []))  # fmt: skip
+
+
+SUITE = Suite(
+    name=NAME,
+    summary="training throughput of convolutional networks on 1 to 512 GPUs, from that of one GPU",
+    predict=predict,
+    baselines=BASELINES,
+    convert=convert,
+    fit=fit,
+    groups=groups,
+)
