@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from simulator.actions import Action, Count, Rank
+from simulator.actions import Action, Count, Group, Rank
+from simulator.errors import InputError
 from simulator.ops import IntArray
 from simulator.protocols import Machine, Placement, Program
 from simulator.workload import Buffer, Job, Work
@@ -48,6 +49,9 @@ class ParameterServer:
     overlap : gradients leave bucket by bucket during the backward pass, where synchronous
     barrier : parameters come back when all of them are updated, not bucket by bucket, as where each
         step is a call of its own (TensorFlow's sessions); where gradients overlap
+    group : so many workers in a row, as the devices of a node, add up their gradients; one of
+        them, for each bucket the next, exchanges the sum with the servers and gives the others
+        what it pulled (as MXNet's dist_device_sync does), where synchronous
     """
 
     servers: int = 1
@@ -57,18 +61,21 @@ class ParameterServer:
     colocated: bool = False
     overlap: bool = False
     barrier: bool = False
+    group: int = 1
 
     def __post_init__(self) -> None:
-        whole(NAME, 1, servers=self.servers)
+        whole(NAME, 1, servers=self.servers, group=self.group)
         whole(NAME, 0, staleness=self.staleness, backup=self.backup)
         one_of(NAME, "mode", self.mode, MODES)
         in_step = self.mode == "synchronous"
         only_with(NAME, "staleness", self.staleness > 0, "mode stale-synchronous",
                   self.mode == "stale-synchronous")  # fmt: skip
         only_with(NAME, "backup", self.backup > 0, "mode synchronous", in_step)
-        only_with(NAME, "overlap", self.overlap, "mode synchronous and no backup",
-                  in_step and not self.backup)  # fmt: skip
-        only_with(NAME, "barrier", self.barrier, "overlap", self.overlap)
+        for name, given in (("overlap", self.overlap), ("group", self.group > 1)):
+            only_with(NAME, name, given, "mode synchronous and no backup",
+                      in_step and not self.backup)  # fmt: skip
+        only_with(NAME, "barrier", self.barrier, "overlap and no group",
+                  self.overlap and self.group == 1)  # fmt: skip
 
     def place(self, machine: Machine) -> Placement:
         """Return one worker on each device but the servers', then the servers."""
@@ -77,6 +84,9 @@ class ParameterServer:
         needed = max(own + self.backup + 1, self.servers)
         at_least(NAME, machine, needed, f"{self.servers} servers, {self.backup} backup workers")
         workers = range(count - own)
+        if len(workers) % min(self.group, len(workers)):
+            raise InputError(f"plan {NAME}: {len(workers)} workers do not make groups of "
+                             f"{self.group}")  # fmt: skip
         servers = range(self.servers) if self.colocated else range(count - own, count)
         devices = [*workers, *servers]
         return Placement(devices, [machine.devices[index].max_threads for index in devices])
@@ -100,6 +110,8 @@ class ParameterServer:
         in_step = self.mode == "synchronous" and not self.backup
         if rank.id < workers:
             servers = range(workers, rank.size)
+            if self.group > 1:
+                return _in_groups(rank, job, servers, self)
             return _in_step(rank, job, servers, self) if in_step else _pushing(rank, job, servers)
         index = rank.id - workers
         if in_step:
@@ -184,26 +196,66 @@ def _push_buckets(rank: Rank, job: Job, servers: range) -> Program:
         yield from _push(rank, job.grad, servers)
 
 
+def _in_groups(rank: Rank, job: Job, servers: range, plan: ParameterServer) -> Program:
+    """Be a worker whose group adds up a bucket before one of it exchanges the sum with servers.
+
+    While servers have a bucket the group adds up the next one.
+    """
+    size = min(plan.group, servers.start)
+    group = Group.of(range(rank.id - rank.id % size, rank.id - rank.id % size + size))
+    pieces = _pieces(job, plan)
+    roots = [group.ranks[at % size] for at in range(len(pieces))]
+    marked = pieces is job.buckets
+    for _ in range(job.steps):
+        backward = None
+        if marked:
+            yield rank.compute(job.forward)
+            backward = yield rank.start(rank.compute(job.backward))
+        else:
+            yield rank.compute(job.gradient)
+        for at, (piece, root) in enumerate(zip(pieces, roots, strict=True)):
+            if backward is not None:
+                yield rank.wait(backward, mark=piece.name)
+            yield rank.reduce(piece, group, "mean", root)
+            if rank.id == root:
+                yield from _push(rank, piece, servers)
+            if at:
+                yield from _share(rank, _params_of(job, pieces[at - 1]), servers, group,
+                                  roots[at - 1])  # fmt: skip
+        if backward is not None:
+            yield rank.wait(backward)
+        yield from _share(rank, _params_of(job, pieces[-1]), servers, group, roots[-1])
+
+
+def _share(rank: Rank, params: Buffer, servers: range, group: Group, root: int) -> Program:
+    """Get parameters from the servers, or from the one of the group that does."""
+    if rank.id == root:
+        yield from _receive(rank, params, servers)
+    yield rank.broadcast(params, group, root)
+
+
 def _receive(rank: Rank, params: Buffer, servers: range) -> Program:
     for index, server in enumerate(servers):
         yield rank.recv(shard(params, index, len(servers)), source=server)
 
 
 def _serve_in_step(rank: Rank, job: Job, index: int, plan: ParameterServer) -> Program:
-    """Be a server that takes a gradient of each worker, in the order of ranks."""
+    """Be a server that takes a gradient of each worker, or group of them, in the order of ranks."""
     workers = range(rank.size - plan.servers)
-    shards = [_Shard.of(job, piece, index, plan.servers) for piece in _pieces(job, plan)]
+    size = min(plan.group, len(workers))
+    shards = [(_Shard.of(job, piece, index, plan.servers), workers[at % size :: size])
+              for at, piece in enumerate(_pieces(job, plan))]  # fmt: skip
     for _ in range(job.steps):
-        for kept in shards:
-            for worker in workers:
+        for kept, roots in shards:
+            for worker in roots:
                 yield rank.recv(kept.grad, source=worker)
                 yield rank.compute(kept.accumulate)
             yield rank.compute(kept.apply_sum)
             if not plan.barrier:
-                yield from _answer(rank, kept, workers)
+                yield from _answer(rank, kept, roots)
         if plan.barrier:
-            for kept in shards:
-                yield from _answer(rank, kept, workers)
+            for kept, roots in shards:
+                yield from _answer(rank, kept, roots)
         if index == 0:
             yield from _count_step(rank, job, len(workers))
 

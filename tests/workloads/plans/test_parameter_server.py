@@ -118,8 +118,7 @@ def test_behind_a_barrier_all_parameters_come_back_when_all_are_updated(workers)
     """What is pulled hides behind nothing: n S/B after the last gradient has come."""
     machine = contended(workers + 1)
     eager, waiting = (
-        step_s(ParameterServer(overlap=True, barrier=barrier), machine)
-        for barrier in (False, True)
+        step_s(ParameterServer(overlap=True, barrier=barrier), machine) for barrier in (False, True)
     )
     assert waiting >= eager
     assert waiting > GRADIENT_S + workers * SIZE / BANDWIDTH
@@ -280,3 +279,38 @@ def test_what_does_not_train_has_no_gradients():
     inference = replace(STEP, graph=forward, gradients=())
     with pytest.raises(InputError, match="trains, and workload 'check' does not"):
         simulate(inference, ideal(3), ParameterServer())
+
+
+# --- groups of workers
+
+
+@pytest.mark.parametrize("plan", [
+    ParameterServer(group=2), ParameterServer(group=4, overlap=True, servers=3),
+    ParameterServer(group=9, servers=2), ParameterServer(group=2, overlap=True, colocated=True),
+], ids=str)  # fmt: skip
+def test_groups_keep_the_contract_of_plans(plan):
+    own = 0 if plan.colocated else plan.servers
+    assert check_plan(plan, 4 + own).verdict == "fine"
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_group_adds_up_then_one_of_it_exchanges_then_all_get_it(groups):
+    """Without contention: a tree of lg g messages before and after what a worker does alone."""
+    plan, alone = ParameterServer(group=4), ParameterServer()
+    trees_s = 2 * 2 * message_s(SIZE)
+    expected = step_s(alone, ideal(groups + 1)) + trees_s
+    assert step_s(plan, ideal(4 * groups + 1)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_next_bucket_is_added_up_while_servers_have_one():
+    whole, buckets = (
+        step_s(ParameterServer(group=2, overlap=overlap), contended(5)) for overlap in (False, True)
+    )
+    assert buckets < whole
+
+
+def test_workers_that_do_not_make_groups_are_refused():
+    with pytest.raises(InputError, match="5 workers do not make groups of 2"):
+        run(ParameterServer(group=2), ideal(6))
+    with pytest.raises(InputError, match="group means something only with mode synchronous"):
+        ParameterServer(group=2, mode="asynchronous")
