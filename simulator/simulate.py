@@ -7,6 +7,7 @@ import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from simulator.bill import Tariff
 from simulator.energy import exact_sum
@@ -109,7 +110,7 @@ def run_of(
         baseline_throughput=None if baseline_s is None else _rate(workload.samples, baseline_s),
         timeline=outcome.timeline,
         bill=None if tariff is None else tariff.bill(step_s, step_energy_j),
-        sources=_sources(machine, placement),
+        sources=_sources(machine, plan, placement),
         notes=_notes(job, machine, placement, outcome),
         sent_bytes=outcome.sent_bytes,
     )
@@ -137,11 +138,15 @@ def job_of(workload: Workload, plan: Plan, steps: int, seed: int) -> Job:
 
     A plan that says nothing of buckets but has a `plan` of its own is as that one.
     """
-    found: object = plan
-    while not hasattr(found, "bucket_bytes") and hasattr(found, "plan"):
-        found = found.plan
-    bucket_bytes = getattr(found, "bucket_bytes", BUCKET_BYTES)
+    bucket_bytes = _said_by(plan, "bucket_bytes", BUCKET_BYTES)
     return Job.of(workload, steps=steps, seed=seed, bucket_bytes=bucket_bytes)
+
+
+def _said_by(plan: object, name: str, default: Any) -> Any:
+    """Return what a plan says under a name, or the plan that it disturbs."""
+    while not hasattr(plan, name) and hasattr(plan, "plan"):
+        plan = plan.plan
+    return getattr(plan, name, default)
 
 
 def _step_time_s(outcome: Outcome, steps: int) -> float:
@@ -274,7 +279,8 @@ def _notes(
     return (*notes, outcome.folding)
 
 
-def _sources(machine: Machine, placement: Placement) -> tuple[Source, ...]:
+def _sources(machine: Machine, plan: Plan, placement: Placement) -> tuple[Source, ...]:
     parts: list[object] = [*used_devices(machine, placement), machine.network]
-    known = (part.sources for part in parts if isinstance(part, Sourced))
+    known = [part.sources for part in parts if isinstance(part, Sourced)]
+    known.append(_said_by(plan, "sources", ()))
     return tuple(dict.fromkeys(source for sources in known for source in sources))

@@ -17,7 +17,8 @@ LAST_WORDS = "and the sources under it.\n"
 
 def _named() -> Iterator[tuple[str, str]]:
     """(licence, source) of every figure in the catalog, the measured cases and the examples."""
-    for folder in (ROOT / "hwmodels/catalog", ROOT / "validation/suites"):
+    for folder in (ROOT / "hwmodels/catalog", ROOT / "workloads/plans/fleets",
+                   ROOT / "validation/suites"):  # fmt: skip
         for path in sorted(folder.rglob("*.toml")):
             yield from _in_tables(tomllib.loads(path.read_text("utf-8")))
     tables = ("validation/suites/*/*.csv", "examples/data/*.csv")

@@ -114,6 +114,8 @@ def test_the_installed_packages_find_their_own_data_files(installed):
     catalog = {path.name for path in (ROOT / "hwmodels/catalog").rglob("*.toml")}
     assert catalog
     assert {path.name for path in (homes[1] / "catalog").rglob("*.toml")} == catalog
+    fleets = {path.name for path in (ROOT / "workloads/plans/fleets").glob("*.toml")}
+    assert {path.name for path in homes[2].glob("plans/fleets/*.toml")} == fleets
     suites = {path.parent.name for path in (ROOT / "validation/suites").glob("*/*.csv")}
     assert {path.parent.name for path in homes[3].glob("suites/*/*.csv")} == suites
 

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.actions import NOW, Action, Count, Rank
+from simulator.errors import InputError
 from simulator.formula import numbers
 from simulator.ops import IntArray
 from simulator.protocols import Machine, Placement, Program
+from simulator.source import Source
 from simulator.workload import Buffer, Job, Work
 from workloads.plans.checks import at_least, not_negative, only_with, positive, spread, training
 from workloads.plans.checks import whole as check_whole
+from workloads.plans.fleet import Fleet, Link, find_fleet
 from workloads.plans.population import Population, Task, population
 from workloads.plans.works import accumulate, another, elementwise
 
@@ -50,6 +53,8 @@ class Federated:
     link_bytes_per_s : median rate of each client's own link, B/s, which the network of the machine
         does not have; None: no such link
     link_spread : of clients' links: standard deviation of the logarithm of the rate
+    fleet : name of a fleet, or path of its file: of what kinds the clients are and how quick their
+        links, in place of the three numbers above; "" is none
     edges : edge servers between clients and cloud, 0 or more
     secure_bytes : of keys and shares that a client sends for each other client of its server in
         secure aggregation (Bonawitz et al., CCS 2017), bytes
@@ -63,6 +68,7 @@ class Federated:
     device_spread: float = 0.0
     link_bytes_per_s: float | None = None
     link_spread: float = 0.0
+    fleet: str = ""
     edges: int = 0
     secure_bytes: float = 0.0
 
@@ -77,11 +83,30 @@ class Federated:
         positive(NAME, **{name: value for name, value in given.items() if value is not None})
         only_with(NAME, "link_spread", self.link_spread > 0, "link_bytes_per_s",
                   self.link_bytes_per_s is not None)  # fmt: skip
+        own = self.device_spread > 0 or self.link_bytes_per_s is not None
+        if self.fleet and own:
+            raise InputError(f"plan {NAME}: a fleet says what device_spread and link_bytes_per_s "
+                             "say; give one or the other")  # fmt: skip
+        _ = self.clients
 
     @property
     def selected(self) -> int:
         """Return how many clients are selected for a round, if there are so many."""
         return math.ceil(self.wanted * self.over_selection)
+
+    @property
+    def clients(self) -> Fleet:
+        """Return of what kinds the clients are."""
+        if self.fleet:
+            return find_fleet(self.fleet)
+        median = self.link_bytes_per_s
+        link = None if median is None else Link(median, self.link_spread)
+        return Fleet(device_spread=self.device_spread, download=link, upload=link)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return where the numbers of the fleet come from."""
+        return self.clients.sources
 
     def place(self, machine: Machine) -> Placement:
         """Return one rank on each device: clients, edge servers, the cloud."""
@@ -109,7 +134,7 @@ class Federated:
         selected = min(self.selected, clients)
         people = population(
             clients, job.steps, job.seed, selected=selected, edges=self.edges, dropout=self.dropout,
-            spreads=(self.device_spread, self.link_spread), link_bytes_per_s=self.link_bytes_per_s,
+            fleet=self.clients,
         )  # fmt: skip
         if rank.id < clients:
             edge = rank.id * self.edges // clients if self.edges else 0
@@ -124,20 +149,20 @@ class Federated:
     def _client(self, rank: Rank, job: Job, people: Population, server: int) -> Program:
         """Be a client: train on what the server sends, whenever it does."""
         slowdown = float(people.slowdown[rank.id])
-        links = people.link_bytes_per_s
-        seconds_per_byte = 0.0 if links is None else 1.0 / float(links[rank.id])
+        down, up = (None if rates is None else float(rates[rank.id])
+                    for rates in (people.download, people.upload))  # fmt: skip
         for task in people.tasks[rank.id]:
             update = _update(job, self, task)
             yield rank.recv(job.params, source=server)
-            if seconds_per_byte:
-                yield rank.sleep(job.params.nbytes * seconds_per_byte)
+            if down is not None:
+                yield rank.sleep(job.params.nbytes / (down * task.luck[0]))
             for _ in range(self.local_steps):
                 yield rank.compute(job.local_step, slowdown)
             if task.dropped:
                 yield rank.send(GONE, to=server)
                 continue
-            if seconds_per_byte:
-                yield rank.sleep(update.nbytes * seconds_per_byte)
+            if up is not None:
+                yield rank.sleep(update.nbytes / (up * task.luck[1]))
             yield rank.send(update, to=server)
 
 
