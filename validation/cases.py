@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.files import write_text
@@ -97,11 +98,13 @@ class Conversion:
     out_of_scope: Mapping[str, int] = field(default_factory=Counter)
 
 
+Read: TypeAlias = Callable[[Mapping[str, str], str], Case | Iterable[Case] | str]
+"""What makes cases of a row and where it stands, or says why the row is out of scope."""
+Tables: TypeAlias = Sequence[tuple[str, Sequence[str], Read]]
+
+
 def convert_rows(
-    suite: str,
-    rows: Sequence[Mapping[str, str]],
-    columns: Sequence[str],
-    read: Callable[[Mapping[str, str], str], Case | Iterable[Case] | str],
+    suite: str, rows: Sequence[Mapping[str, str]], columns: Sequence[str], read: Read
 ) -> Conversion:
     """Return the cases of a table, repeats joined, and how many rows are out of scope, by reason.
 
@@ -132,6 +135,26 @@ def convert_rows(
         else:
             cases += [found] if isinstance(found, Case) else found
     return Conversion(join_repeats(cases), reasons)
+
+
+def convert_table(suite: str, rows: Sequence[Mapping[str, str]], tables: Tables) -> Conversion:
+    """Return the cases of the table, of several that a suite knows, that has a column of its own.
+
+    Parameters
+    ----------
+    suite : its name
+    rows : of the table
+    tables : of each a column that no other has, the columns that are read, and what reads a row
+
+    Raises
+    ------
+    InputError : none of the tables, or it lacks a column
+    """
+    for mark, columns, read in tables:
+        if rows and mark in rows[0]:
+            return convert_rows(suite, rows, columns, read)
+    marks = ", ".join(mark for mark, _, _ in tables)
+    raise InputError(f"suite {suite}: the table must have one of the columns {marks}")
 
 
 def number(row: Mapping[str, str], column: str, where: str) -> float:

@@ -8,17 +8,15 @@ in two tables is one case. Bytes are the whole message.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 from hwmodels.devices import find_spec
-from simulator.errors import InputError, UnknownNameError
-from validation.cases import Case, Conversion, convert_rows, number
+from simulator.errors import UnknownNameError
+from validation.cases import Case, Conversion, Tables, convert_table, number
 from validation.suite import Row
 from validation.suites.nccl.convert import DTYPES, KINDS
 
 SUITE = "collectives"
-Read: TypeAlias = Callable[[Row, str], "Case | str"]
 TIMES = ("time_us_out_of_place", "time_us_in_place")
 RATES = ("busbw_GBps_out", "busbw_GBps_in")
 LEAST_RATE = 0.5
@@ -42,11 +40,7 @@ def convert(rows: Sequence[Row]) -> Conversion:
     ------
     InputError : a table of another kind, or a number is none
     """
-    for mark, columns, read in TABLES:
-        if rows and mark in rows[0]:
-            return convert_rows(SUITE, rows, columns, read)
-    marks = ", ".join(mark for mark, _, _ in TABLES)
-    raise InputError(f"suite {SUITE}: the table must have one of the columns {marks}")
+    return convert_table(SUITE, rows, TABLES)
 
 
 def _published(row: Row, where: str) -> Case | str:
@@ -125,7 +119,7 @@ def _vidur(row: Row, where: str) -> Case | str:
     return _case({**row, "size_bytes": row["bytes"]}, settings, time_s, where)
 
 
-TABLES: tuple[tuple[str, tuple[str, ...], Read], ...] = (
+TABLES: Tables = (
     ("time_median_us", ("cluster", "op", "num_gpus", "devices_per_node", "bytes", "source",
                         "licence"), _vidur),
     ("network", ("collective", "gpu", "system", "nodes", "gpus", "size_bytes", "dtype", "note",
