@@ -46,6 +46,8 @@ _FAMILY = ("data", "device", "error_ratio", "correction", "numbers")
 _NUMBER = ("value", "spread")
 
 FindSpec = Callable[[str], Spec]
+OTHER_VERSION = "{}: a calibration of another version; delete the file and calibrate again"
+"""What is said of a fit that is none of its family."""
 
 
 @dataclass(slots=True)
@@ -185,6 +187,8 @@ def read_file(path: Path) -> dict[str, Any]:
         raise FileError(path, f"cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileError(path, f"is not TOML (cut off?): {error}") from None
+    except RecursionError:
+        raise FileError(path, "is not TOML: tables or lists lie too deep") from None
 
 
 def _base(path: Path, raw: Mapping[str, Any], find: FindSpec) -> Spec | None:
@@ -403,15 +407,8 @@ def _check_family(reader: _Reader, name: str, fit: FamilyFit, where: str) -> Non
 
     if name not in FAMILIES:
         raise reader.error(where[:-1], str(UnknownNameError("family of kernels", name, FAMILIES)))
-    family = FAMILIES[name]
-    points = math.prod(axis.count for axis in family.axes)
-    wrong = [f"lacks {one}" for one in family.parameters if one not in fit.numbers]
-    wrong += [f"has {one}, which is unknown" for one in fit.numbers if one not in family.parameters]
-    if len(fit.correction) not in (0, points):
-        wrong.append(f"has a correction of {len(fit.correction)} points instead of {points}")
-    if wrong:
-        raise reader.error(where[:-1], f"{', '.join(wrong)}: a calibration of another version; "
-                                       "delete the file and calibrate again")  # fmt: skip
+    if wrong := FAMILIES[name].misfits(fit):
+        raise reader.error(where[:-1], OTHER_VERSION.format(", ".join(wrong)))
 
 
 def _family(reader: _Reader, entry: object, where: str) -> FamilyFit:

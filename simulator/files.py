@@ -24,6 +24,8 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise FileError(path, error.strerror or str(error)) from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise FileError(path, f"expected a TOML file: {error}") from None
+    except RecursionError:
+        raise FileError(path, "expected a TOML file: tables or lists lie too deep") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -153,6 +153,16 @@ class Family:
         """Return the numbers that a fit begins with."""
         return {name: one.start for name, one in self.parameters.items()}
 
+    def misfits(self, fit: FamilyFit) -> list[str]:
+        """Return what keeps a fit from being one of this family: of another version, or damaged."""
+        points = math.prod(axis.count for axis in self.axes)
+        wrong = [f"lacks {one}" for one in self.parameters if not fit.numbers.get(one)]
+        wrong += [f"has {one}, which is unknown" for one in fit.numbers
+                  if one not in self.parameters]  # fmt: skip
+        if len(fit.correction) not in (0, points):
+            wrong.append(f"has a correction of {len(fit.correction)} points instead of {points}")
+        return wrong
+
     def parts(self, chip: Chip, dtype: str, fit: FamilyFit, sizes: Sizes) -> Parts:
         """Return what kernels (n,) spend time on, seconds.
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwmodels.device_file import FindSpec, read_family_fit
+from hwmodels.device_file import OTHER_VERSION, FindSpec, read_family_fit
 from hwmodels.gpu.family import Parts
 from hwmodels.gpu.fits import SetKey, distance, fits_file
 from hwmodels.home import home
@@ -27,7 +27,7 @@ from hwmodels.network.nccl import FitKey, family, fit_key, parts_of
 from hwmodels.network.nccl_nodes import Fabric, between_nodes
 from hwmodels.network.nccl_plan import PROTOCOLS, Calls, Nodes, Wires, tuning, wires_of
 from hwmodels.spec import FamilyFit, Spec
-from simulator.errors import InputError
+from simulator.errors import FileError, InputError
 from simulator.ops import FloatArray
 
 PACKAGED = Path(__file__).parent.parent / "catalog" / "calibrated" / "nccl"
@@ -132,14 +132,15 @@ class Nccl:
         folders = self.folders or (own_folder(), PACKAGED)
         for folder in folders:
             if fits_file(key, folder).is_file():
-                return read_family_fit(fits_file(key, folder))
+                return _read(key, (folder,), self.spec)
         stored = {one.device: one for folder in reversed(folders) for one in _stored(folder)
                   if one[1:] == key[1:]}  # fmt: skip
         near = relatives(self.spec, [self.find(name) for name in stored])
         if not near:
             start = family(key.family, wires_of(self.spec)).start
             return FamilyFit(numbers=start, data="assumed", device="")
-        return middle([lent(_read(stored[one.name], folders), one, self.spec) for one in near])
+        return middle([lent(_read(stored[one.name], folders, one), one, self.spec)
+                       for one in near])  # fmt: skip
 
 
 def _spread_parts(calls: Calls, spread: Spread, fit: FamilyFit) -> Parts:
@@ -155,9 +156,14 @@ def _stored(folder: Path) -> tuple[SetKey, ...]:
                  for path in sorted(folder.glob("*/*.toml")))  # fmt: skip
 
 
-def _read(key: SetKey, folders: Iterable[Path]) -> FamilyFit:
+def _read(key: SetKey, folders: Iterable[Path], spec: Spec) -> FamilyFit:
+    """Return the fit of a device that the first of the folders has."""
     files = (fits_file(key, folder) for folder in folders)
-    return read_family_fit(next(file for file in files if file.is_file()))
+    path = next(file for file in files if file.is_file())
+    fit = read_family_fit(path)
+    if wrong := family(key.family, wires_of(spec)).misfits(fit):
+        raise FileError(path, OTHER_VERSION.format(", ".join(wrong)))
+    return fit
 
 
 def relatives(spec: Spec, others: Sequence[Spec]) -> list[Spec]:

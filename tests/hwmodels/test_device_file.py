@@ -164,6 +164,12 @@ def test_a_file_that_is_not_text_is_an_error(tmp_path):
         read_spec(tmp_path / "test-1000.toml", find_spec)
 
 
+def test_a_file_that_lies_too_deep_is_an_error(tmp_path):
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 9000 + "]" * 9000, encoding="utf-8")
+    with pytest.raises(FileError, match=r"deep\.toml: is not TOML: tables or lists lie too deep"):
+        read_spec(tmp_path / "deep.toml", find_spec)
+
+
 def test_a_file_like_another_says_only_what_differs(read):
     like = 'like = "rpi4-bcm2711"\n[clock]\nboost_hz = { value = "2 GHz", source = "me" }\n'
     spec = read(like + '[sources.me]\ntext = "overclocked"\nkind = "user"\n')

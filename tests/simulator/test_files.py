@@ -58,3 +58,6 @@ def test_a_file_that_is_no_toml_is_named(tmp_path):
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(FileError, match=r"a\.toml: expected a TOML file"):
         read_toml(path)
+    path.write_text("a = " + "[" * 9000 + "]" * 9000, encoding="utf-8")
+    with pytest.raises(FileError, match=r"a\.toml: expected a TOML file: .* too deep"):
+        read_toml(path)

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
+from hwmodels.device_writer import write_family_fit
 from hwmodels.devices import find_spec
+from hwmodels.gpu.fits import SetKey, fits_file
 from hwmodels.network.nccl import KINDS, family, fit_key, parts_of
 from hwmodels.network.nccl_fits import PACKAGED, Nccl, Spread, converted, lent, middle, relatives
 from hwmodels.network.nccl_nodes import find_fabric
 from hwmodels.network.nccl_plan import Calls, wires_of
 from hwmodels.spec import FamilyFit
-from simulator.errors import InputError
+from simulator.errors import FileError, InputError
 
 SIZES = 2.0 ** np.arange(9, 34)
 
@@ -162,15 +164,23 @@ def test_the_way_over_the_host_has_longer_steps_and_is_shared_by_the_group():
 
 
 def test_the_users_own_fits_go_first(tmp_path):
-    from hwmodels.device_writer import write_family_fit
-    from hwmodels.gpu.fits import SetKey, fits_file
-
     spec = find_spec("h100_sxm")
     fit = FamilyFit(numbers=family("all_gather", wires_of(spec)).start, data="mine", device="x")
     write_family_fit(fits_file(SetKey(spec.name, "all_gather", "any"), tmp_path), fit)
     own = Nccl(spec=spec, find=find_spec, folders=(tmp_path, PACKAGED))
     assert own.fit("all_gather").data == "mine"
     assert own.fit("all_reduce").data != "mine"
+
+
+def test_a_fit_that_lacks_a_number_names_its_file_and_the_number(tmp_path):
+    spec = find_spec("h100_sxm")
+    numbers = dict(family("all_gather", wires_of(spec)).start)
+    del numbers["ll_step_s"]
+    path = fits_file(SetKey(spec.name, "all_gather", "any"), tmp_path)
+    write_family_fit(path, FamilyFit(numbers=numbers, data="mine", device="x"))
+    own = Nccl(spec=spec, find=find_spec, folders=(tmp_path, PACKAGED))
+    with pytest.raises(FileError, match=r"all_gather.any.toml: lacks ll_step_s: .*calibrate again"):
+        own.fit("all_gather")
 
 
 def test_without_any_fit_the_forms_first_numbers_stand(tmp_path):
