@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.errors import DoesNotFitError, InputError
+from simulator.errors import InputError
 from simulator.formula import check_whole
 from simulator.scenario import Scenario, Value
-from simulator.units import format_quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +111,7 @@ def _check_fits(workload: Workload, threads: int) -> None:
     from hwmodels.this_machine import this_machine
     from simulator.memory import peak_memory
     from simulator.workload import Workload
+    from validation.ranks import check_fits_here
 
     if not isinstance(workload, Workload):
         raise InputError(f"workload: expected a Workload, got {workload!r}; find_workload gives "
@@ -119,11 +119,7 @@ def _check_fits(workload: Workload, threads: int) -> None:
     most = this_machine().max_threads
     if threads > most:
         raise InputError(f"threads: this machine has {most} threads, got {threads}")
-    need, have = peak_memory(workload)["total"], this_machine().memory_bytes
-    if have is not None and need > have:
-        needed, had = (format_quantity(size, "bytes") for size in (need, have))
-        raise DoesNotFitError(f"{workload.name} needs {needed}; this machine has {had}",
-                              "measure a smaller batch or a smaller workload")  # fmt: skip
+    check_fits_here(workload.name, peak_memory(workload)["total"])
 
 
 def measure_energy_j(workload: Workload, threads: int = 1, *, seed: int = 0) -> float | None:

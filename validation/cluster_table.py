@@ -106,7 +106,7 @@ def points_of(kinds: Sequence[str], sizes: Sequence[float], own: str | None = No
     Raises
     ------
     UnknownNameError : no such kind
-    InputError : nothing to measure, or a size that is not positive
+    InputError : nothing to measure, or a size that is no whole number above 0
     """
     for kind in kinds:
         if kind not in KINDS:
@@ -114,8 +114,8 @@ def points_of(kinds: Sequence[str], sizes: Sequence[float], own: str | None = No
     if not sizes or not (kinds or own):
         raise InputError("nothing to measure: at least one kind and one size are needed")
     for size in sizes:
-        if not size > 0:
-            raise InputError(f"sizes: must be more than 0 bytes; got {size:g}")
+        if not size > 0 or size % 1:
+            raise InputError(f"sizes: must be whole bytes, more than 0 bytes; got {size:g}")
     named = [Point(kind, size) for kind in kinds for size in sizes]
     return named + [Point(own, size, own=True) for size in sizes if own]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from simulator.protocols import Plan
+from simulator.units import format_quantity
 from validation.cluster_table import Point, Sampling, Timing, points_of, records_of
 from validation.measure_plan import communication_job, tried
 from validation.ranks import (
@@ -13,6 +14,7 @@ from validation.ranks import (
     Made,
     Task,
     Tell,
+    check_fits_here,
     check_ranks,
     own_cores,
     run_ranks,
@@ -20,6 +22,8 @@ from validation.ranks import (
 )
 
 CALL = "validation.torch_collectives:measure"
+BUFFERS = 2
+"""How many buffers a rank holds: what it sends, and what comes."""
 
 
 def measure_collectives(
@@ -47,6 +51,7 @@ def measure_collectives(
     Raises
     ------
     InputError : sizes or ranks that make no sense
+    DoesNotFitError : buffers that this machine's memory does not hold
     RankFailedError : a process failed; names the first
     """
     points = points_of(kinds, sizes)
@@ -69,6 +74,9 @@ def measure_points(
     Other arguments and errors as of `measure_collectives`.
     """
     check_ranks(ranks, least=2)
+    largest = max(point.nbytes for point in points)
+    what = f"a collective of {format_quantity(largest, 'bytes')}"
+    check_fits_here(what, BUFFERS * largest, ranks)
     if own is not None:
         tried(communication_job(points[-1].nbytes), own[0], ranks)
     if ranks > own_cores() and not under_torchrun():

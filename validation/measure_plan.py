@@ -10,10 +10,20 @@ from simulator.engine.execute import execute, place
 from simulator.engine.outcome import Outcome
 from simulator.errors import InputError
 from simulator.ideal import AlphaBetaStar
+from simulator.memory import peak_memory
 from simulator.ops import Graph
 from simulator.protocols import Device, Machine, Placement, Plan
 from simulator.workload import Buffer, Job, Workload
-from validation.ranks import TIMEOUT_S, Answers, Made, Task, Tell, check_ranks, run_ranks
+from validation.ranks import (
+    TIMEOUT_S,
+    Answers,
+    Made,
+    Task,
+    Tell,
+    check_fits_here,
+    check_ranks,
+    run_ranks,
+)
 from validation.wall_record import RankRecord, outcome_of
 
 TRIAL_NETWORK = AlphaBetaStar(latency_s=1e-4, bandwidth_bytes_per_s=1e8)
@@ -71,11 +81,15 @@ def measure_plan(
     ProgramError : the plan deadlocks, races or disagrees
     RankFailedError : a process failed; names the first
     InputError : far more ranks than this machine has cores
+    DoesNotFitError : steps that this machine's memory does not hold
     """
     if made is None and type(plan).__module__ == "__main__":
         raise InputError(f"plan: {type(plan).__name__} is defined in the program that runs; other "
                          "processes can import it from a module of its own")  # fmt: skip
     placement = tried(job, plan, devices, virtual)
+    if virtual is None:
+        step = job.workload
+        check_fits_here(step.name, peak_memory(step)["total"], placement.size)
     task = Task(call="validation.torch_plan:play",
                 given=Playing(made or plan, job, list(placement.threads), virtual))  # fmt: skip
     answers = run_ranks(task, placement.size, rate_bit_per_s=rate_bit_per_s, tell=tell,

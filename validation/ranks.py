@@ -21,8 +21,10 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from simulator.errors import InputError, ScalemodelError
+from hwmodels.this_machine import this_machine
+from simulator.errors import DoesNotFitError, InputError, ScalemodelError
 from simulator.formula import check_whole
+from simulator.units import format_quantity
 from validation.shaped_network import Isolation, find_isolation
 
 TIMEOUT_S = 60.0
@@ -150,6 +152,28 @@ def check_ranks(ranks: int, least: int = 1) -> int:
         raise InputError(f"ranks: {ranks:,} processes on {cores} cores would only wait for one "
                          f"another; {most} at most ({MOST_RANKS_A_CORE} a core)")  # fmt: skip
     return ranks
+
+
+def check_fits_here(what: str, nbytes: float, ranks: int = 1) -> None:
+    """Raise where what each rank needs is together more than the memory of this machine.
+
+    Parameters
+    ----------
+    what : it is, for the error
+    nbytes : of each rank, bytes
+    ranks : of this machine; under torchrun those of all, of which some run here
+
+    Raises
+    ------
+    DoesNotFitError : it is
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks)) if under_torchrun() else ranks
+    have = this_machine().memory_bytes
+    if have is not None and here * nbytes > have:
+        need, each, has = (format_quantity(one, "bytes") for one in (here * nbytes, nbytes, have))
+        parts = f", {each} on each of {here} ranks" if here > 1 else ""
+        raise DoesNotFitError(f"{what} needs {need}{parts}; this machine has {has}",
+                              "measure something smaller")  # fmt: skip
 
 
 def run_ranks(

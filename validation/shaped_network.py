@@ -24,8 +24,10 @@ fill it (with 4 MB, collectives take 4 to 7 times as long)."""
 BRIDGE, INTERFACE = "bridge0", "eth0"
 SBIN = "/usr/sbin:/sbin"
 """Where ip and tc are; ordinary users of some distributions do not have it on their path."""
-_TC_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)bit(?:/s)?", re.IGNORECASE)
+_TC_RATE = re.compile(r"([-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*([kmgt]?)bit(?:/s)?", re.IGNORECASE)
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+LEAST_BIT_PER_S, MOST_BIT_PER_S = 8.0, 1e15
+"""Of a link: tc counts whole bytes, and no machine moves more between its own processes."""
 _NAMESPACES = ("--net", "--pid", "--fork", "--kill-child")
 PROBE_S = 20.0
 """Longest that asking for a namespace may take, seconds."""
@@ -57,7 +59,7 @@ def parse_rate(text: str) -> float:
 
     Raises
     ------
-    UnitError : no rate, or one that is not positive
+    UnitError : no rate, or one that no link has
 
     >>> parse_rate("1gbit"), parse_rate("2.5 Gbit/s"), parse_rate("100 MB/s")
     (1000000000.0, 2500000000.0, 800000000.0)
@@ -69,8 +71,9 @@ def parse_rate(text: str) -> float:
         rate = 8 * parse_quantity(text, "bytes_per_s", "rate")
     else:
         raise UnitError(f"rate: expected one such as 1gbit or '100 MB/s'; got '{text}'")
-    if not rate > 0:
-        raise UnitError(f"rate: must be more than 0; got '{text}'")
+    if not LEAST_BIT_PER_S <= rate <= MOST_BIT_PER_S:
+        raise UnitError(f"rate: must be from {LEAST_BIT_PER_S:g} bit to {MOST_BIT_PER_S / 1e12:g} "
+                        f"tbit a second; got '{text}'")  # fmt: skip
     return rate
 
 

@@ -148,12 +148,13 @@ CLUSTER = ("measure", "cluster")
     ("words", "message"),
     [
         ((*CLUSTER, "--rate", "fast"), "rate: "),
-        ((*CLUSTER, "--rate", "0gbit"), "rate: must be more than 0"),
+        ((*CLUSTER, "--rate", "0gbit"), "rate: must be from 8 bit"),
         ((*CLUSTER, "--sizes", "0"), "more than 0 bytes; got 0"),
         ((*CLUSTER, "--sizes", "4 lightyears"), "sizes: '4 lightyears'"),
         ((*CLUSTER, "--kinds", "allreduce"), "did you mean 'all_reduce'"),
         ((*CLUSTER, "--ranks", "1"), "ranks"),
         ((*CLUSTER, "--ranks", "100000"), "at most (32 a core)"),
+        ((*CLUSTER, "--sizes", "1.5"), "whole"),
         ((*CLUSTER, "--threads", "2"), "--threads measures one process"),
         ((*CLUSTER, "--steps", "2"), "--steps: belongs to a workload's plan"),
         ((*CLUSTER, "--set", "plan.period=2"), "there is no --plan"),
@@ -170,6 +171,20 @@ def test_what_makes_no_sense_is_refused_before_a_process_is_started(run, words, 
     assert result.exit_code == 1, result.output
     assert message in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ((*CLUSTER, "--sizes", "1 PB"), "a collective of 1 PB"),
+        (("measure", "gpt-175b", "--plan", "single", "--ranks", "1"), "gpt-175b"),
+    ],
+)
+def test_what_this_machine_cannot_hold_is_refused_before_a_process_is_started(run, words, what):
+    result = run(*words)
+    assert result.exit_code == 2, result.output
+    assert f"{what} needs" in result.stderr
+    assert "this machine has" in result.stderr
 
 
 def test_a_collective_that_fails_before_it_is_measured_is_named_with_its_line(run, ring):
