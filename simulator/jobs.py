@@ -144,7 +144,8 @@ def simulate_jobs(
     >>> [one.slowdown > 1.0 for one in sm.simulate_jobs(jobs, machine)]
     [True, True, False]
     """
-    if not jobs or not all(isinstance(job, JobSpec) for job in jobs):
+    given = isinstance(jobs, Sequence) and len(jobs) > 0
+    if not given or not all(isinstance(job, JobSpec) for job in jobs):
         raise InputError(f"jobs: expected one or more JobSpec, got {jobs!r}")
     plans = [job.plan if job.devices is None else OnDevices(job.plan, job.devices) for job in jobs]
     for job in jobs:

@@ -42,9 +42,11 @@ class Buffer:
     place: tuple[int, int] = field(default=(0, 1), repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.nbytes < np.inf:
+        size: Any = self.nbytes
+        is_number = isinstance(size, (int, float, np.number)) and not isinstance(size, bool)
+        if not is_number or not 0 <= size < np.inf:
             raise InputError(f"buffer '{self.name}': nbytes must be finite and not negative; "
-                             f"got {self.nbytes}")  # fmt: skip
+                             f"got {size!r}")  # fmt: skip
 
     def part(self, index: int, parts: int) -> Buffer:
         """Return one of so many nearly equal parts of this buffer.

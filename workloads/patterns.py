@@ -38,7 +38,7 @@ class PatternModel:
         Raises
         ------
         UnknownNameError : there is no such parameter
-        InputError : bytes that are no quantity or below 0, a count below 1
+        InputError : bytes that are no quantity, no whole number or below 0, a count below 1
 
         >>> PATTERNS["all-reduce"](nbytes="1 GB").pattern.nbytes
         1000000000.0
@@ -49,8 +49,9 @@ class PatternModel:
         chosen = {**self.parameters, **parameters}
         size, count = chosen["nbytes"], chosen["count"]
         nbytes = parse_quantity(size, "bytes", f"{self.name}: nbytes")
-        if nbytes < 0:
-            raise InputError(f"{self.name}: nbytes must be at least 0; got {size!r}")
+        if nbytes < 0 or nbytes % 1:
+            raise InputError(f"{self.name}: nbytes must be a whole number of at least 0; "
+                             f"got {size!r}")  # fmt: skip
         check_whole(f"{self.name}: count", count, 1)
         return Workload(
             name=self.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from simulator.errors import UnknownNameError
+from simulator.errors import InputError, UnknownNameError
 from simulator.workload import Workload
 from workloads.model import Model, Value
 from workloads.models import classic, huggingface, images, text
@@ -38,6 +38,8 @@ def find_model(name: str) -> Model | PatternModel:
     >>> find_model("bert_base").name
     'bert-base'
     """
+    if not isinstance(name, str):
+        raise InputError(f"workload: expected a name, such as 'mlp', got {name!r}")
     found = _ALL.get(name) or FUNCTIONS.get(name)
     if found is None:
         raise UnknownNameError("workload", name, _ALL)

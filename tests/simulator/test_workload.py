@@ -62,8 +62,9 @@ def test_impossible_sizes_are_refused():
         Job.of(training(), steps=0)
     with pytest.raises(InputError, match="bucket_bytes must be positive"):
         Job.of(training(), bucket_bytes=0)
-    with pytest.raises(InputError, match="nbytes must be finite and not negative"):
-        Buffer("b", -1.0)
+    for nbytes in (-1.0, float("nan"), float("inf"), True, "4", None):
+        with pytest.raises(InputError, match="nbytes must be finite and not negative"):
+            Buffer("b", nbytes)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="samples per step must be positive"):
         Workload(name="toy", parameters={}, graph=Graph.of([op("forward")]), samples=0)
 

@@ -81,6 +81,8 @@ def test_bad_patterns_are_refused():
         sm.all_reduce(bytes=1)
     with pytest.raises(InputError, match="at least 0"):
         sm.all_reduce(nbytes=-1)
+    with pytest.raises(InputError, match=r"whole number of at least 0; got 1\.5"):
+        sm.all_reduce(nbytes=1.5)
     with pytest.raises(InputError, match="whole number"):
         sm.all_reduce(count=0)
     with pytest.raises(InputError, match="1 GX"):
@@ -91,5 +93,7 @@ def test_bad_patterns_are_refused():
         simulate(sm.mlp(batch=1), ideal_machine(2), Communicate())
     with pytest.raises(InputError, match="take plan communicate"):
         simulate(sm.all_reduce(), ideal_machine(2), Threads())
+    with pytest.raises(InputError, match=r"trains.*what only communicates takes plan communicate"):
+        simulate(sm.all_reduce(), ideal_machine(2), sm.LocalSGD())
     with pytest.raises(InputError, match="computes nothing"):
         sm.complexity_card("all-reduce")

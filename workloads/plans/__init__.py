@@ -56,7 +56,7 @@ def parameters_of(name: str) -> dict[str, Any]:
     >>> parameters_of("local-sgd")["every"], parameters_of("local-sgd")["slow_ranks"]
     (8, 0)
     """
-    if name not in PLANS:
+    if not isinstance(name, str) or name not in PLANS:
         raise UnknownNameError("plan", name, PLANS)
     kinds = (PLANS[name], *DISTURBED)
     return {key: default for kind in kinds for key, default in _defaults(kind).items()}

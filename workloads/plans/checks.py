@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+
+import numpy as np
 
 from simulator.errors import DoesNotFitError, InputError, UnknownNameError
 from simulator.formula import check_whole, numbers
@@ -16,16 +19,35 @@ def whole(plan: str, low: int, **values: object) -> None:
         check_whole(f"plan {plan}: {name}", value, low)
 
 
+def number(plan: str, name: str, value: object, low: float = 0.0, high: float = math.inf) -> None:
+    """Raise where a parameter is no number from `low` to `high`."""
+    _single(plan, name, value)
+    numbers(f"plan {plan}: {name}", value, low, high)  # type: ignore[arg-type]
+
+
 def positive(plan: str, **values: float) -> None:
     """Raise where a parameter is no number above 0."""
     for name, value in values.items():
+        _single(plan, name, value)
         numbers(f"plan {plan}: {name}", value, above=True)
 
 
 def not_negative(plan: str, **values: float) -> None:
     """Raise where a parameter is no number of at least 0."""
     for name, value in values.items():
-        numbers(f"plan {plan}: {name}", value)
+        number(plan, name, value)
+
+
+def _single(plan: str, name: str, value: object) -> None:
+    if isinstance(value, bool) or np.ndim(value):  # type: ignore[arg-type]
+        raise InputError(f"plan {plan}: {name}: expected a number, got {value!r}")
+
+
+def disturbable(name: str, plan: object) -> None:
+    """Raise where what is to be disturbed is no plan."""
+    if isinstance(plan, type) or not hasattr(plan, "place"):
+        raise InputError(f"plan {name}: expected a plan to disturb, such as DataParallel(), got "
+                         f"{plan!r}")  # fmt: skip
 
 
 def one_of(plan: str, name: str, value: object, known: Iterable[str]) -> None:
@@ -59,6 +81,9 @@ def at_least(plan: str, machine: Machine, devices: int, why: str) -> None:
 def training(plan: str, job: Job) -> Job:
     """Return a job of a workload that trains, or raise."""
     if "params" not in job.buffers:
+        only = job.workload.pattern is not None
+        advice = "what only communicates takes plan communicate" if only else (
+            "build it with training=True (--set workload.training=true)")  # fmt: skip
         raise InputError(f"plan {plan} trains, and workload '{job.workload.name}' does not; "
-                         "build it with training=True")  # fmt: skip
+                         f"{advice}")  # fmt: skip
     return job

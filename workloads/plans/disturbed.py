@@ -14,12 +14,11 @@ import numpy as np
 
 from simulator.actions import NOW, Action, Compute, Count, Rank, Sleep, Start
 from simulator.errors import InputError
-from simulator.formula import numbers
 from simulator.ops import IntArray
 from simulator.protocols import Machine, Placement, Plan, Program
 from simulator.streams import stream
 from simulator.workload import Job
-from workloads.plans.checks import not_negative, one_of, positive, whole
+from workloads.plans.checks import disturbable, not_negative, number, one_of, positive, whole
 
 DISTRIBUTIONS = ("exponential", "lognormal")
 
@@ -47,11 +46,12 @@ class Stragglers:
     delayed: float = 1.0
 
     def __post_init__(self) -> None:
+        disturbable("of stragglers", self.plan)
         whole("of stragglers", 0, slow_ranks=self.slow_ranks)
         not_negative("of stragglers", delay=self.delay)
         one_of("of stragglers", "distribution", self.distribution, DISTRIBUTIONS)
-        numbers("plan of stragglers: slowdown", self.slowdown, low=1.0)
-        numbers("plan of stragglers: delayed", self.delayed, 0, 1)
+        number("of stragglers", "slowdown", self.slowdown, low=1.0)
+        number("of stragglers", "delayed", self.delayed, high=1.0)
 
     def place(self, machine: Machine) -> Placement:
         """Return where the plan puts its ranks.
@@ -62,8 +62,8 @@ class Stragglers:
         """
         placement = self.plan.place(machine)
         if self.slow_ranks > placement.size:
-            raise InputError(f"plan of stragglers: {self.slow_ranks} slow ranks of "
-                             f"{placement.size}")  # fmt: skip
+            raise InputError(f"plan of stragglers: slow_ranks: at most the {placement.size} "
+                             f"ranks there are; got {self.slow_ranks}")  # fmt: skip
         return placement
 
     def copies(self, ranks: int) -> IntArray | None:
@@ -117,6 +117,7 @@ class Failures:
     checkpoint_s: float = 0.0
 
     def __post_init__(self) -> None:
+        disturbable("of failures", self.plan)
         given = {"mtbf_s": self.mtbf_s, "checkpoint_every_s": self.checkpoint_every_s}
         positive(
             "of failures", **{name: value for name, value in given.items() if value is not None}

@@ -14,12 +14,19 @@ from typing import Any
 
 from simulator.actions import NOW, Action, Count, Rank
 from simulator.errors import InputError
-from simulator.formula import numbers
 from simulator.ops import IntArray
 from simulator.protocols import Machine, Placement, Program
 from simulator.source import Source
 from simulator.workload import Buffer, Job, Work
-from workloads.plans.checks import at_least, not_negative, only_with, positive, spread, training
+from workloads.plans.checks import (
+    at_least,
+    not_negative,
+    number,
+    only_with,
+    positive,
+    spread,
+    training,
+)
 from workloads.plans.checks import whole as check_whole
 from workloads.plans.fleet import Fleet, Link, find_fleet
 from workloads.plans.population import Population, Task, population
@@ -75,8 +82,8 @@ class Federated:
     def __post_init__(self) -> None:
         check_whole(NAME, 1, wanted=self.wanted, local_steps=self.local_steps)
         check_whole(NAME, 0, edges=self.edges)
-        numbers(f"plan {NAME}: over_selection", self.over_selection, low=1.0)
-        numbers(f"plan {NAME}: dropout", self.dropout, high=1.0)
+        number(NAME, "over_selection", self.over_selection, low=1.0)
+        number(NAME, "dropout", self.dropout, high=1.0)
         not_negative(NAME, device_spread=self.device_spread, link_spread=self.link_spread,
                      secure_bytes=self.secure_bytes)  # fmt: skip
         given = {"deadline_s": self.deadline_s, "link_bytes_per_s": self.link_bytes_per_s}

@@ -113,6 +113,8 @@ def test_delays_depend_on_the_seed_only():
         ({"slowdown": 0.5}, "slowdown: expected a finite number of at least 1, got 0.5"),
         ({"slowdown": "twice"}, "slowdown: expected a finite number of at least 1, got 'twice'"),
         ({"delay": -0.1}, "delay: expected a finite number of at least 0"),
+        ({"slowdown": True}, "slowdown: expected a number, got True"),
+        ({"mtbf_s": [5.0]}, r"mtbf_s: expected a number, got \[5.0\]"),
         ({"distribution": "normal"}, "did you mean 'lognormal'"),
         ({"mtbf_s": 0.0}, "mtbf_s: expected a finite number above 0"),
         ({"restart_s": -1.0}, "restart_s: expected a finite number of at least 0"),
@@ -123,8 +125,15 @@ def test_what_makes_no_sense_is_refused(parameters, message):
         find_plan("data-parallel", **parameters)
 
 
+@pytest.mark.parametrize("disturb", [Stragglers, Failures])
+@pytest.mark.parametrize("plan", [None, 3, LocalSGD])
+def test_only_a_plan_can_be_disturbed(disturb, plan):
+    with pytest.raises(InputError, match="expected a plan to disturb"):
+        disturb(plan)
+
+
 def test_there_are_no_more_slow_ranks_than_ranks():
-    with pytest.raises(InputError, match="5 slow ranks of 4"):
+    with pytest.raises(InputError, match=r"slow_ranks: at most the 4 ranks there are; got 5"):
         simulate(STEP, ideal(4), Stragglers(LocalSGD(), slow_ranks=5))
 
 
