@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from hwmodels.devices import find_device, with_fields
-from hwmodels.system_files import find_system, is_system, system_names
+from hwmodels.system_files import find_system, is_system, system_names, unknown_machine
 from hwmodels.this_machine import NAME as THIS_MACHINE
 from hwmodels.this_machine import this_machine
 from simulator.bill import Tariff
@@ -181,8 +181,11 @@ def named_device(name: str) -> Device:
     except UnknownNameError as error:
         # A name that is wrong may be meant for a system.
         near = alike(name, system_names())
-        known = [*error.known, *near] if near else error.known
-        raise UnknownNameError("device or system" if near else error.kind, name, known) from None
+        if near:
+            raise UnknownNameError("device or system", name, [*error.known, *near]) from None
+        if alike(name, error.known):
+            raise
+        raise unknown_machine(name) from None
 
 
 def _system_machine(name: str, devices: Any, changes: Mapping[str, Any]) -> Machine:

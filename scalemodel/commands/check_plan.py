@@ -25,6 +25,8 @@ EXAMPLES = """
 
 MOST_PROCESSES = 4
 """On more the judgement would be the same, and take longer."""
+MOST_DEVICES = 256
+"""A plan with a mistake shows it on fewer; judging takes the square of it, minutes already here."""
 
 
 def add(app: Typer) -> None:
@@ -55,6 +57,9 @@ def check_plan(
     named = named_once(map(parse_setting, settings), "--set")
     values = {key.removeprefix("plan."): value for key, value in named.items()}
     counts = parse_counts(ranks, "--ranks")
+    if max(counts) > MOST_DEVICES:
+        raise InputError(f"--ranks {ranks}: at most {MOST_DEVICES} devices are tried; on more, "
+                         "`predict --plan` runs it")  # fmt: skip
     plan = load_plan(file, values)
     with running(file):
         verdicts = [checked(plan, count) for count in counts]

@@ -166,7 +166,7 @@ class Actor:
             if value is BLOCKED:
                 return
         raise ProgramError(f"rank {self.rank} does more than {self.scene.most_actions:,} actions, "
-                           f"up to {self.clock.now} s; does its program end?")  # fmt: skip
+                           f"up to {self.clock.now:g} s; does its program end?")  # fmt: skip
 
     def _no_action(self, got: object) -> ProgramError:
         return ProgramError(f"rank {self.rank} yielded {got!r} at {self.clock.now} s; a program "

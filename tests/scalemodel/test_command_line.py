@@ -464,7 +464,7 @@ def test_a_broken_device_file_is_one_error_that_names_it(refused, own_device, ol
         (["convert", "multicor", "a.csv", "--out", "b.csv"], "did you mean 'multicore'"),
         (["convert", "multicore", "none.csv", "--out", "b.csv"], "none.csv"),
         (["check-plan", "none.py"], "none.py: No such file"),
-        (["trace", "mlp", "--on", "none"], "unknown device 'none'"),
+        (["trace", "mlp", "--on", "none"], "unknown device or system 'none'"),
     ],
 )  # fmt: skip
 def test_bad_input_exits_with_1_and_one_clear_message(
@@ -977,6 +977,10 @@ def test_numbers_of_devices_are_whole_and_read_before_any_code_is_run(run, own_p
     result = run("check-plan", own_plan, "--ranks", ranks)
     assert result.exit_code == 1
     assert result.stderr == f"error: --ranks {ranks}: expected whole numbers of at least 1\n"
+
+
+def test_no_more_devices_are_tried_than_a_mistake_needs_to_show(refused, own_plan):
+    assert "at most 256 devices are tried" in refused(1, "check-plan", own_plan, "--ranks", "2,999")
 
 
 def test_parameters_that_a_plan_does_not_take_are_bad_input(refused, own_plan):

@@ -65,6 +65,7 @@ def test_the_machine_at_hand_is_a_device_like_any_other():
     [
         ({"workload": "mpl"}, UnknownNameError, "unknown workload 'mpl'; did you mean 'mlp'"),
         ({"on": "epyc-774"}, UnknownNameError, "did you mean 'amd-epyc-7742'"),
+        ({"on": "nowhere"}, UnknownNameError, "device or system 'nowhere'.*amd-mi300x-node"),
         ({"on": "missing/machine.toml"}, FileError, "missing/machine.toml"),
         ({"plan": "thread"}, UnknownNameError, "did you mean 'threads'"),
         ({"workload.bach": 2}, UnknownNameError, "did you mean 'batch'"),
