@@ -35,7 +35,9 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "validation.predict": ("predict", "largest_batch"),
     "validation.measure_cluster": ("measure_collectives",),
     "validation.measure_plan": ("measure_plan",),
-    "validation.cosimulate": ("cosimulate", "Cosimulation"),
+    "validation.cosimulate": ("cosimulate", "Cosimulation", "InterruptedLearning"),
+    "validation.time_to_accuracy": ("time_to_accuracy", "Training"),
+    "validation.noise_scale": ("gradient_noise_scale", "fit_critical_batch"),
     "scalemodel.asking": ("sweep", "capture", "measure"),
     # the vocabulary
     "simulator.ops": ("Op", "Graph"),
@@ -68,7 +70,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "Single", "Threads", "Prefetch", "DataParallel", "Communicate", "ParameterServer",
         "LocalSGD", "Gossip", "Hogwild", "Federated", "Stragglers", "Failures", "find_plan",
     ),
-    "workloads.datasets": ("Dataset", "digits", "blobs", "linear_data"),
+    "workloads.datasets": ("Dataset", "digits", "blobs", "linear_data", "find_dataset"),
     "workloads.card": ("complexity_card",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -202,9 +202,9 @@ def cosimulate(
     roles = Roles.of(plan, placement.size)
     trial = _Trial.of(job_of(model, plan, 1, seed), machine, plan, roles)
     job = job_of(model, plan, trial.steps_of(steps, epochs, data), seed)
-    with torch_threads(1), _own_randomness():
+    with torch_threads(1), own_randomness():
         lesson = Lesson(job, data, roles.learners, learning_rate)
-        ranks = [lesson.learner(rank) for rank in range(placement.size)]
+        ranks = lesson.all_learners(placement.size, roles.shared)
         watch = _Watch(lesson, ranks, roles, trial, judged)
 
         def found(outcome: Outcome | None) -> Cosimulation:
@@ -252,16 +252,16 @@ def _run(
     ------
     InputError : ranks exchange nothing
     """
-    outcome = execute(job, machine, plan) if outcome is None else outcome
+    outcome = execute(job, machine, plan, fold=False) if outcome is None else outcome
     exchanged = outcome.collectives or any(rank.sent_messages for rank in outcome.ranks)
-    if placement.size > 1 and not exchanged:
+    if placement.size > 1 and not exchanged and not Roles.of(plan, placement.size).shared:
         raise InputError(f"plan {type(plan).__name__}: {placement.size} ranks exchange nothing, "
-                         "so each has learned a model of its own; memory that ranks share "
-                         "(hogwild) is not co-simulated")  # fmt: skip
+                         "so each has learned a model of its own")  # fmt: skip
     return run_of(job, machine, plan, placement, outcome)
 
 
-def _own_randomness() -> Any:
+def own_randomness() -> Any:
+    """Return a context that leaves torch's own draws as they were."""
     import torch
 
     return torch.random.fork_rng(devices=())
@@ -272,16 +272,19 @@ class Roles:
     """Say which ranks learn from data, and which keep the model.
 
     A plan whose ranks are not all alike has methods `learners(ranks)`: how many ranks learn, the
-    first ones; and `keepers(ranks)`: the ranks that together keep the model.
+    first ones; and `keepers(ranks)`: the ranks that together keep the model. Where ranks have the
+    parameters in common memory it has `shared`: their buffer.
 
     Parameters
     ----------
     learners : how many ranks learn
     keepers : the ranks that keep the model; None: all, and it is their mean
+    shared : whether ranks have the parameters in common memory
     """
 
     learners: int
     keepers: range | None = None
+    shared: bool = False
 
     @classmethod
     def of(cls, plan: Any, ranks: int) -> Roles:
@@ -290,7 +293,7 @@ class Roles:
             plan = plan.plan
         if not hasattr(plan, "learners"):
             return cls(ranks)
-        return cls(plan.learners(ranks), plan.keepers(ranks))
+        return cls(plan.learners(ranks), plan.keepers(ranks), hasattr(plan, "shared"))
 
     @property
     def first(self) -> int:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from typer import Typer
 
 MODULES = (
-    "listing", "show", "predict", "sweep", "measure", "calibrate", "fit", "compare", "plot",
-    "trace", "convert", "check_plan", "demo",
+    "listing", "show", "predict", "sweep", "cosimulate", "measure", "calibrate", "fit", "compare",
+    "plot", "trace", "convert", "check_plan", "demo",
 )  # fmt: skip
 """The modules in the order in which help shows their commands."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalemodel.plots.style import COLOURS, MARKERS, drawing, new_figure
+from scalemodel.plots.style import COLOURS, GREY, MARKERS, drawing, new_figure
 from simulator.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def plot_learning(
     against: str = "time_s",
     title: str = "Learning",
     metric: str | None = None,
+    target: float | None = None,
 ) -> Figure:
     """Return how good models are along their runs, one line each.
 
@@ -38,6 +39,7 @@ def plot_learning(
     against : "time_s", "samples", "sent_bytes" or "steps"
     title : above the figure
     metric : "accuracy", "loss" or "training_loss"; None: accuracy where labels are classes
+    target : an accuracy that is marked; None: none
 
     Raises
     ------
@@ -57,6 +59,8 @@ def plot_learning(
             axes.plot(getattr(one, against), getattr(one, metric), label=name, markersize=4,
                       color=COLOURS[place % len(COLOURS)],
                       marker=MARKERS[place % len(MARKERS)])  # fmt: skip
+        if metric == "accuracy" and target is not None:
+            axes.axhline(target, color=GREY, linestyle="--", linewidth=1.2)
         if metric == "accuracy":
             axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
         shown, unit = AXES[against]

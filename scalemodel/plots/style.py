@@ -70,6 +70,12 @@ def new_figure(width: float = 7.2, height: float = 4.8) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
+def check_format(path: Path) -> None:
+    """Raise a FileError where the suffix is none of `FORMATS`."""
+    if path.suffix.lower() not in FORMATS:
+        raise FileError(path, f"expected a file name that ends in {', '.join(FORMATS)}")
+
+
 def save_figure(figure: Figure, path: str | Path) -> Path:
     """Write a figure, whole or not at all; the suffix says the format.
 
@@ -78,8 +84,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     FileError : the suffix is none of `FORMATS`, or the file cannot be written
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise FileError(path, f"expected a file name that ends in {', '.join(FORMATS)}")
+    check_format(path)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -81,8 +81,8 @@ def test_without_arguments_help_is_printed(run):
 
 @pytest.mark.parametrize(
     "verb",
-    ["list", "show", "predict", "sweep", "measure", "calibrate", "fit", "compare", "trace",
-     "convert", "check-plan", "demo"],
+    ["list", "show", "predict", "sweep", "cosimulate", "measure", "calibrate", "fit", "compare",
+     "trace", "convert", "check-plan", "demo"],
 )  # fmt: skip
 def test_each_command_has_help_with_examples(fine, verb):
     text = fine(verb, "--help")
