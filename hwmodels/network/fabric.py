@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import simpy
@@ -18,6 +20,15 @@ from simulator.protocols import Clock, Footprint
 
 MOST_KNOWN = 65_536
 """Kinds of traffic that are remembered: a program sends the same ones again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """Be a message that stands in line for its connection."""
+
+    traffic: Traffic
+    sent_bytes: float
+    delivered: simpy.Event
 
 
 class OpenFabric:
@@ -54,6 +65,7 @@ class OpenFabric:
         self._known: dict[object, tuple[Traffic, float]] = {}
         self._waiting: dict[int, simpy.Event] = {}
         self._alarm_s = math.inf
+        self._lines: dict[tuple[int, int], deque[_Queued]] = {}
         self.sent_bytes = 0.0
 
     def transfer(self, src: int, dst: int, nbytes: float, copies: int) -> simpy.Event:
@@ -63,7 +75,7 @@ class OpenFabric:
         if found is None:
             step = Step(src=np.array([src]), dst=np.array([dst]), nbytes=np.array([nbytes]))
             found = self._keep(key, self._message(step))
-        return self._begin(*found)
+        return self._queue((src, dst), *found) if found[0].in_order else self._begin(*found)
 
     def collective(self, kind: str, nbytes: float, group: Group, copies: int) -> simpy.Event:
         """Begin a collective among ranks; return when it ends for all."""
@@ -90,6 +102,25 @@ class OpenFabric:
             self._known.clear()
         found = self._known[key] = (traffic, traffic.sent_bytes)
         return found
+
+    def _queue(self, way: tuple[int, int], traffic: Traffic, sent_bytes: float) -> simpy.Event:
+        """Begin a message when those before it on its way are delivered; return when it is."""
+        queued = _Queued(traffic, sent_bytes, self._clock.event())
+        line = self._lines.setdefault(way, deque())
+        line.append(queued)
+        if len(line) == 1:
+            self._begin_first(line)
+        return queued.delivered
+
+    def _begin_first(self, line: deque[_Queued]) -> None:
+        first = line[0]
+        began = self._begin(first.traffic, first.sent_bytes)
+        began.callbacks.append(lambda _: self._deliver_first(line))
+
+    def _deliver_first(self, line: deque[_Queued]) -> None:
+        line.popleft().delivered.succeed()
+        if line:
+            self._begin_first(line)
 
     def _begin(self, traffic: Traffic, sent_bytes: float) -> simpy.Event:
         event = self._clock.event()

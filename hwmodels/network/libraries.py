@@ -230,7 +230,8 @@ class Gloo:
     an all_reduce whose result is cut; reduce is a ring reduce-scatter, then all send to the root at
     once; all_to_all sends to all at once; a barrier is by
     dissemination. A broadcast is a binomial tree in which a rank sends to all of its children at
-    once as soon as it has the buffer, so that they share its link. (Its sources: `allreduce.cc`,
+    once as soon as it has the buffer, so that they share its link. Messages from one rank to
+    another go over one connection, one after the other. (Its sources: `allreduce.cc`,
     `allgather.cc`, `reduce.cc`, `alltoall.cc`, `barrier.cc`, `broadcast.cc`.)
 
     Parameters
@@ -274,7 +275,7 @@ class Gloo:
 
     def message(self, step: Step, topology: Topology) -> Traffic:
         """Return the traffic of a step of one message between devices."""
-        return Traffic(steps=self._on_wire([step]), overhead_s=self.overhead_s)
+        return Traffic(steps=self._on_wire([step]), overhead_s=self.overhead_s, in_order=True)
 
     def collective(
         self, kind: str, nbytes: float, devices: IntArray, topology: Topology

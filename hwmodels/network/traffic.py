@@ -32,6 +32,8 @@ class Traffic:
     limit_bytes_per_s : no message flows faster; of a single step one for each message (m,)
     overhead_s : on top of the latency of each message, seconds
     reduce_s_per_byte : to add up a received byte, in steps that reduce, s/B
+    in_order : of a message between two ranks, whether it waits for those that were sent before it
+        on the same way, as over one connection; else they share the links
     """
 
     steps: tuple[Step, ...]
@@ -39,6 +41,7 @@ class Traffic:
     limit_bytes_per_s: float | FloatArray = math.inf
     overhead_s: float = 0.0
     reduce_s_per_byte: float = 0.0
+    in_order: bool = False
 
     def __post_init__(self) -> None:
         if not self.together and not (len(self.steps) == 1 and self.steps[0].permutes):

@@ -95,6 +95,14 @@ def test_a_server_takes_all_gradients_over_its_link_and_gives_all_parameters(ran
     assert found_s == pytest.approx(2 * (ranks - 1) * WHOLE_S, rel=0.002)
 
 
+def test_buckets_go_to_a_server_one_after_the_other_and_parameters_come_back_meanwhile():
+    [case] = converted(pattern="ps_sync", ranks="2").cases
+    settings = dict(case.settings) | {"plan.overlap": "true"}
+    [answer] = SUITE.predict([replace(case, settings=settings)], {})
+    assert isinstance(answer, Prediction)
+    assert answer.value == pytest.approx(0.016 + 0.04 / 8 + WHOLE_S * 9 / 8, rel=0.02)
+
+
 def test_one_worker_of_a_server_that_does_not_wait_goes_to_and_fro():
     found_s = predicted_s(pattern="ps_async_4rounds_20ms", ranks="2", **NOTHING)
     assert found_s == pytest.approx(4 * (0.02 + 2 * WHOLE_S), rel=0.20)
@@ -136,3 +144,5 @@ def test_ranks_are_told_apart_by_whether_cores_can_serve_them():
     [few], [many] = converted().cases, converted(ranks="8").cases
     assert SUITE.groups(few) == ("torch-ddp, up to 4 ranks",)
     assert SUITE.groups(many) == ("torch-ddp, more ranks",)
+    [alone] = converted(pattern="ps_async_4rounds_20ms", **NOTHING).cases
+    assert SUITE.groups(alone) == ("parameter-server, asynchronous, up to 4 ranks",)
