@@ -215,13 +215,14 @@ def _machine(devices: int, rate_bit_per_s: float) -> Machine:
 
 
 def _job(case: Case) -> Job:
-    from simulator.workload import BUCKET_BYTES, Job
+    """Return the job of a case, with a bucket for each layer where its plan names no size."""
+    from simulator.workload import Job
     from validation.timed_steps import timed
 
-    workload = timed(case.number("workload.weight_bytes"), layers=LAYERS,
-                     forward_s=case.number("workload.forward_s"),
+    weight_bytes = case.number("workload.weight_bytes")
+    workload = timed(weight_bytes, layers=LAYERS, forward_s=case.number("workload.forward_s"),
                      backward_s=case.number("workload.backward_s"))  # fmt: skip
-    bucket_bytes = case.settings.get("plan.bucket_bytes", float(BUCKET_BYTES))
+    bucket_bytes = case.settings.get("plan.bucket_bytes", weight_bytes / LAYERS)
     return Job.of(workload, steps=int(case.number("workload.steps")),
                   bucket_bytes=float(bucket_bytes))  # fmt: skip
 
