@@ -101,12 +101,18 @@ class Lesson:
         made = torch.from_numpy(np.ascontiguousarray(inputs)).reshape(-1, *shape).to(like.dtype)
         return made, torch.from_numpy(np.ascontiguousarray(labels))
 
-    def learner(self, rank: int) -> Learner:
-        """Return one rank, with the parameters that all begin with."""
+    def learner(self, rank: int, params: torch.Tensor | None = None) -> Learner:
+        """Return one rank, with the parameters that all begin with, or with given ones."""
         batches = None
         if rank < self.learners:
             batches = self.data.batches(rank, self.learners, self.batch, self.job.seed)
-        return Learner(self, rank, batches)
+        own = self.initial.clone() if params is None else params
+        return Learner(self, rank, batches, own)
+
+    def all_learners(self, ranks: int, shared: bool = False) -> list[Learner]:
+        """Return all ranks, with parameters of their own or in common memory."""
+        common = self.initial.clone() if shared else None
+        return [self.learner(rank, common) for rank in range(ranks)]
 
     def optimizer(self, weights: torch.Tensor) -> torch.optim.Optimizer:
         """Return a new optimizer of flat weights, of the kind that the twin has."""
@@ -166,12 +172,15 @@ class Learner(TorchValues):
     lesson : what all learn
     rank : which one
     batches : the samples of its batches, one after the other; None: it computes no gradients
+    params : the parameters with which it begins, and which it changes
     """
 
-    def __init__(self, lesson: Lesson, rank: int, batches: Iterator[IntArray] | None) -> None:
+    def __init__(
+        self, lesson: Lesson, rank: int, batches: Iterator[IntArray] | None, params: torch.Tensor
+    ) -> None:
         self.rank = rank
         self.works = LearnerWorks(self, lesson, batches, stream(lesson.job.seed, rank, "torch"))
-        super().__init__(self.works, tensors={"params": lesson.initial.clone()})
+        super().__init__(self.works, tensors={"params": params})
         self.tensors["grad"] = torch.zeros_like(lesson.initial)
         self._terms: Counter[str] = Counter()
         at = 0

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -16,11 +17,14 @@ import torch
 from torch import nn
 
 from scalemodel import capture
+from simulator.check_plan import training_step
 from simulator.engine.execute import execute
 from simulator.errors import InputError, UnknownNameError
 from simulator.ideal import IdealDevice, ideal_machine
 from simulator.ops import FloatArray
+from simulator.protocols import Machine
 from simulator.simulate import job_of, simulate
+from tests.simulator.plans import By
 from tests.validation.learning_tasks import learning
 from validation.cosimulate import FINENESS, Cosimulation, InterruptedLearning, cosimulate
 from validation.ranks import run_ranks
@@ -146,33 +150,142 @@ class Bowl(nn.Module):
         self.x = nn.Parameter(torch.ones(1, dtype=torch.float64))
 
     def forward(self, given):
-        return 0.5 * (self.x * self.x).sum() + 0.0 * given.sum()
+        return 0.5 * (self.x * self.x).sum() + 0.0 * (given @ given).sum()
 
 
-def bowl():
-    given = torch.zeros(1, 1, dtype=torch.float64)
-    return capture(Bowl(), (given,), training=True, optimizer="sgd")
-
-
+QUADRATIC = capture(Bowl(), (torch.zeros(1, 1, dtype=torch.float64),), training=True,
+                    optimizer="sgd")  # fmt: skip
 NOTHING = Dataset(name="nothing", inputs=np.zeros((64, 1)), labels=np.zeros(64),
                   test_inputs=np.zeros((1, 1)), test_labels=np.zeros(1),
                   distribution="replicated")  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2, 3, 4, 8, 16])
+def limit(delay: int) -> float:
+    """Return the rate up to which x' = x - rate x[delay ago] is stable."""
+    return 2 * math.sin(math.pi / (2 * (2 * delay + 1)))
+
+
+class Number:
+    """Be a rank that learns the same quadratic by plain arithmetic, and notes each of its models.
+
+    Parameters
+    ----------
+    rate : of each update
+    memory : of the buffers; ranks may have some in common
+    """
+
+    def __init__(self, rate: float, memory: Mapping[str, FloatArray]) -> None:
+        self.rate, self.memory = rate, dict(memory)
+        self.models: list[float] = []
+
+    def compute(self, work, reached=None):
+        params, grad = self.memory["params"], self.memory["grad"]
+        if work.name == "gradient":
+            grad[:] = params
+        else:
+            params -= self.rate * grad
+            self.models.append(float(params[0]))
+
+    def read(self, buffer):
+        return self.memory[buffer].copy()
+
+    def write(self, buffer, payload):
+        self.memory[buffer][:] = payload
+
+    def reduce(self, payloads, op):
+        return sum(payloads)
+
+
+def grows(models: Sequence[float]) -> bool:
+    """Say whether the last quarter of the models is farther from 0 than the second."""
+    quarter = len(models) // 4
+    sizes = np.abs(models)
+    return bool(sizes[-quarter:].max() > sizes[quarter : 2 * quarter].max())
+
+
+@pytest.mark.parametrize("workers", range(1, 17))
 def test_asynchronous_sgd_on_a_quadratic_is_stable_up_to_the_limit_of_its_delay(workers):
     """Equal workers see parameters n - 1 updates old: x' = x - lr x[n - 1 ago]."""
-    limit = 2 * math.sin(math.pi / (2 * (2 * workers - 1)))
-    steps = 3000 // workers + 400
+    steps, machine = 3000 // workers, ideal_machine(workers + 1)
     plan = ParameterServer(mode="asynchronous")
 
+    def models(rate):
+        ranks = [Number(rate, {"params": np.ones(1), "grad": np.zeros(1)})
+                 for _ in range(workers + 1)]  # fmt: skip
+        execute(job_of(QUADRATIC, plan, steps, 0), machine, plan, values=ranks)
+        return ranks[-1].models
+
+    assert not grows(models(0.97 * limit(workers - 1)))
+    assert grows(models(1.03 * limit(workers - 1)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "steps"), [(1, 200), (2, 300), (4, 500)])
+def test_learners_are_stable_up_to_the_same_limit(workers, steps):
     def left(rate):
-        found = trained(plan, workers + 1, steps, NOTHING, rate, model=bowl(), judgements=1)
+        plan = ParameterServer(mode="asynchronous")
+        found = trained(plan, workers + 1, steps, NOTHING, rate, model=QUADRATIC, judgements=1)
         return abs(float(found.parameters[0]))
 
-    assert left(0.97 * limit) < 1e-2
-    assert left(1.03 * limit) > 1e2
+    assert left(0.97 * limit(workers - 1)) < 1e-1
+    assert left(1.03 * limit(workers - 1)) > 1e1
+
+
+# --- on common memory -------------------------------------------------------------------------
+
+
+def cores(count: int) -> Machine:
+    return ideal_machine(1, device=IdealDevice(max_threads=count))
+
+
+STEP_S = simulate(training_step(), cores(1), Hogwild(1)).step_time_s
+
+
+class InTurn(Hogwild):
+    """Let processes begin one after the other, evenly over a step."""
+
+    def program(self, rank, job):
+        yield rank.sleep(STEP_S * rank.id / rank.size)
+        yield from super().program(rank, job)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 8, 16])
+def test_hogwild_in_turn_is_stable_up_to_the_limit_of_its_delay(processes):
+    """Between a gradient and its update each of the others updates once."""
+    job = job_of(training_step(), Hogwild(), 3000 // processes, 0)
+    plan = InTurn(processes)
+
+    def models(rate):
+        params = np.ones(1)
+        ranks = [Number(rate, {"params": params, "grad": np.zeros(1)}) for _ in range(processes)]
+        execute(job, cores(processes), plan, values=ranks)
+        return ranks[0].models
+
+    assert not grows(models(0.97 * limit(processes - 1)))
+    assert grows(models(1.03 * limit(processes - 1)))
+
+
+def test_hogwild_in_step_is_one_process_at_so_many_times_the_rate():
+    """All take the gradient of the same parameters, and all update them."""
+
+    def left(processes, rate):
+        return cosimulate(QUADRATIC, NOTHING, Hogwild(processes), cores(processes), steps=20,
+                          learning_rate=rate).parameters[0]  # fmt: skip
+
+    assert left(3, 0.1) == pytest.approx(left(1, 0.3), rel=1e-12)
+
+
+def test_hogwild_learns_one_model_and_depends_on_the_seed_only():
+    plan = Stragglers(Hogwild(4), delay=1.0)
+    once, again, other = (
+        cosimulate(step(), CLOUDS, plan, cores(4), steps=120, seed=seed, learning_rate=RATE)
+        for seed in (0, 0, 1)
+    )
+    assert (once.parameters == again.parameters).all()
+    assert (once.parameters != other.parameters).any()
+    assert once.accuracy[-1] > 0.85
+    assert once.samples[-1] == 4 * 120 * 8
+    assert once.sent_bytes[-1] == 0
 
 
 # --- compressed -------------------------------------------------------------------------------
@@ -205,7 +318,7 @@ def test_gossip_forgets_differences_at_the_second_eigenvalue_of_its_mixing_matri
         begin = np.arange(ranks, dtype=float)
     else:
         begin = vectors[:, np.argsort(-np.abs(values))[1]]
-    job = job_of(bowl(), plan, steps, 0)
+    job = job_of(QUADRATIC, plan, steps, 0)
     lesson = Lesson(job, NOTHING, ranks, learning_rate=0.0)
     learners = [lesson.learner(rank) for rank in range(ranks)]
     for learner, value in zip(learners, begin, strict=True):
@@ -357,7 +470,8 @@ def test_what_cannot_be_learned_is_said():
 
 
 def test_ranks_that_exchange_nothing_are_not_taken_for_one_model() -> None:
-    model = find_workload("logistic-regression", batch=8, features=6, classes=3, training=True)
-    machine = ideal_machine(1, device=IdealDevice(max_threads=2))
+    def alone(rank, job):
+        yield rank.compute(job.local_step)
+
     with pytest.raises(InputError, match="exchange nothing"):
-        cosimulate(model, CLOUDS, Hogwild(), machine, steps=3)
+        trained(By(alone), 2)

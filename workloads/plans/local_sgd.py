@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -74,7 +75,9 @@ def outer_step(job: Job) -> Work:
 class Hogwild:
     """Let processes of one device update parameters in shared memory, without locks or messages.
 
-    A step of the job is one step of each process (Recht et al., "Hogwild!", NIPS 2011).
+    A step of the job is one step of each process (Recht et al., "Hogwild!", NIPS 2011). A gradient
+    is that of the parameters when its process begins with it. Each update is whole: that two at
+    once may overwrite numbers of each other is left out.
 
     Parameters
     ----------
@@ -84,6 +87,8 @@ class Hogwild:
 
     processes: int = 2
     threads: int = 1
+    shared: ClassVar[str] = "params"
+    """The buffer that all ranks have in common memory."""
 
     def __post_init__(self) -> None:
         whole("hogwild", 1, processes=self.processes, threads=self.threads)
@@ -107,8 +112,17 @@ class Hogwild:
         """Return None: processes of one device compete."""
         return None
 
+    def learners(self, ranks: int) -> int:
+        """Return how many of so many ranks learn from data: all."""
+        return ranks
+
+    def keepers(self, ranks: int) -> range:
+        """Return the ranks that keep the model: any, say the first."""
+        return range(1)
+
     def program(self, rank: Rank, job: Job) -> Program:
         """Take steps on the parameters that all processes share."""
         training("hogwild", job)
         for _ in range(job.steps):
-            yield rank.compute(job.local_step)
+            yield rank.compute(job.gradient)
+            yield rank.compute(job.apply)
