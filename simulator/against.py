@@ -50,9 +50,16 @@ class Ratio:
 
     def __str__(self) -> str:
         if self.low is None or self.p_faster is None:
-            return f"{self.value:.3g} times as fast (how sure is unknown: no calibration)"
-        return (f"{self.value:.3g} times as fast (90 %: {self.low:.3g} to {self.high:.3g}); "
-                f"P(faster) = {self.p_faster:.1%}")  # fmt: skip
+            return f"{_times(self.value)} times as fast (how sure is unknown: no calibration)"
+        return (f"{_times(self.value)} times as fast (90 %: {_times(self.low)} to "
+                f"{_times(self.high)}); P(faster) = {self.p_faster:.1%}")  # fmt: skip
+
+
+def _times(ratio: float | None) -> str:
+    """Return a ratio as people read it, with more digits where it is nearly 1."""
+    if ratio is None:
+        return "unknown"
+    return f"{ratio:.3g}" if abs(ratio - 1.0) >= 0.01 else f"{ratio:.5g}"
 
 
 def against(first: Run, second: Run, *, draws: int = DRAWS, seed: int = 0) -> Ratio:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -118,4 +119,11 @@ def _for_people(table: Table, base: Scenario, study: Study) -> Table:
     known = {name for name, held in columns.items() if any(v not in (None, "") for v in held)}
     kept = [name for name in columns if name in wanted & known]
     rows = list(zip(*(columns[name] for name in kept), strict=True))
-    return Table(kept, rows, title=str(base))
+    return Table(kept, rows, title=_common(base, study))
+
+
+def _common(base: Scenario, study: Study) -> str:
+    """Return what all points of a grid have in common."""
+    fixed = {name: one for name, one in base.parameters.items() if name not in study.grid}
+    names: dict[str, Any] = {n: "each" for n in ("workload", "on", "plan") if n in study.grid}
+    return str(replace(base, parameters=fixed, **names))

@@ -547,6 +547,16 @@ def test_a_sweep_prints_a_row_a_point(fine):
     assert "step_time_s" in fine(*words)
 
 
+def test_a_sweeps_title_says_what_all_points_have_in_common(fine):
+    words = ("sweep", "mlp", "--set", "workload.batch=8", "--grid")
+    one, many = (
+        fine(*words, "plan.threads=1,2", "--on", "raspberry-pi-4"),
+        fine(*words, "on=raspberry-pi-4,t4"),
+    )
+    assert one.startswith("mlp on raspberry-pi-4, plan threads, workload.batch=8\n")
+    assert many.startswith("mlp on each, plan threads, workload.batch=8\n")
+
+
 def test_points_that_cannot_be_stay_with_their_reason(fine):
     words = ("sweep", *MLP, "--grid", "plan.threads=1,1000", "-o", "csv")
     rows = rows_of(fine(*words))

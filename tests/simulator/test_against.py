@@ -105,3 +105,9 @@ def test_a_ratio_is_said_in_one_line():
 def test_too_few_draws_are_an_error():
     with pytest.raises(InputError, match="at least 20, got 5"):
         against(run_on(DEVICE), run_on(DEVICE), draws=5)
+
+
+def test_a_ratio_that_is_nearly_one_is_told_from_one():
+    ratio = against(run_on(DEVICE), run_on(DEVICE))
+    close = replace(ratio, value=1.00392, low=1.0, high=1.0048)
+    assert str(close).startswith("1.0039 times as fast (90 %: 1 to 1.0048)")
