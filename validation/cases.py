@@ -261,7 +261,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig").rstrip()
     except (OSError, UnicodeDecodeError) as error:
-        raise FileError(path, f"cannot be read ({error})") from error
+        raise FileError(path, f"cannot be read ({getattr(error, 'strerror', error)})") from error
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
         rows = list(reader)

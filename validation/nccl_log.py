@@ -92,7 +92,7 @@ def read_nccl_log(path: Path) -> tuple[NcclRun, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise FileError(path, f"cannot be read ({error})") from error
+        raise FileError(path, f"cannot be read ({getattr(error, 'strerror', error)})") from error
     runs = [_run(path, section) for section in _sections(text) if section.rows]
     if not runs:
         raise FileError(path, "has no timings of nccl-tests; is it cut off?")

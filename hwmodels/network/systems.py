@@ -321,7 +321,10 @@ def _inner(system: System, parts: _Changes) -> Topology:
     if "shape" not in table:
         raise InputError(f"{system.spec.called} has no topology of its own to change; "
                          "its parameters are network.* and node.*")  # fmt: skip
-    made = topology(table["shape"], {n: v for n, v in table.items() if n != "shape"})
+    try:
+        made = topology(table["shape"], {n: v for n, v in table.items() if n != "shape"})
+    except InputError as error:
+        raise InputError(f"{system.spec.called}: {error}") from None
     return with_common(made, parts.common)
 
 

@@ -285,6 +285,12 @@ def test_a_file_that_cannot_be_used_is_named_with_its_key(tmp_path, text, messag
     assert str(path) in str(error.value)
 
 
+def test_a_topology_that_cannot_be_is_named_with_its_system(tmp_path):
+    path = written(tmp_path, "kind = 'system'\ndevice = 't4'\n[topology]\nshape = 'ring'\nk = 4")
+    with pytest.raises(InputError, match=f"system '{path.stem}': unknown parameter of ring 'k'"):
+        cluster(path)
+
+
 def test_more_than_a_node_needs_a_network(tmp_path):
     path = written(tmp_path, "kind = 'system'\ndevice = 't4'\ndevices = 4")
     with pytest.raises(InputError, match="at most 1 devices, as no network joins its nodes"):
