@@ -97,23 +97,27 @@ def _convolution(graph: Graph, at: IntArray) -> Kernels:
     product as it is, on any units.
 
     A backward pass computes the gradients by the inputs (unless there are none) and the weights.
-    Where each channel has a filter of its own, a kernel moves more than it multiplies.
+    Groups of channels are a batch of products; where each channel has a filter of its own, a
+    kernel moves more than it multiplies.
     """
     d = {name: np.maximum(size, 1.0) for name, size in _dims(graph, at).items()}
-    whole, one = d["groups"] <= 1, np.ones(len(at))
+    groups, one = d["groups"], np.ones(len(at))
+    whole, single = groups <= 1, (groups > 1) & (groups >= d["in_channels"])
     rows, window = d["batch"] * d["out_h"] * d["out_w"], d["kernel_h"] * d["kernel_w"]
-    direct = 2.0 * rows * d["out_channels"] * d["in_channels"] / d["groups"] * window
-    passes = np.where(whole, np.maximum(np.round(graph.flops[at] / direct), 1.0), 0.0)
-    streamed = replace(_streaming(graph, at)[0], times=(~whole).astype(np.float64))
-    product = (one, rows, d["out_channels"], d["in_channels"] * window)
+    outside, inside = d["out_channels"] / groups, d["in_channels"] / groups
+    direct = 2.0 * rows * d["out_channels"] * inside * window
+    needed = np.where(single, 0.0, np.maximum(np.round(graph.flops[at] / direct), 1.0))
+    streamed = replace(_streaming(graph, at)[0], times=single.astype(np.float64))
+    product = (groups, rows, outside, inside * window)
     if not _is_ordinary(graph, at):
-        return [*_products(False, product, passes), streamed]
+        return [*_products(False, product, needed), streamed]
+    passes = np.where(whole, needed, 0.0)
     sizes = {**d, "stride": np.maximum(np.round(d["in_h"] / d["out_h"]), 1.0)}
     back = whole & (graph.phase[at] == PHASES.index("backward"))
     point, by_input = window == 1, np.where(back, passes - 1.0, 0.0).clip(0.0)
     transposed = (one, rows, d["in_channels"], d["out_channels"])
     return [
-        *_products(True, product, np.where(point & ~back, passes, 0.0)),
+        *_products(True, product, np.where(whole, np.where(point & ~back, passes, 0.0), needed)),
         *_products(True, transposed, np.where(point, by_input, 0.0)),
         Kernel("conv2d", sizes, np.where(point | back, 0.0, passes)),
         Kernel("conv2d", input_gradient(sizes), np.where(point, 0.0, by_input)),

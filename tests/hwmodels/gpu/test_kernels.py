@@ -125,6 +125,13 @@ def test_where_each_channel_has_its_own_filter_a_kernel_streams(dtype):
     assert families(convolution(groups=64, dtype=dtype)) == [(1, "streaming")]
 
 
+def test_groups_of_channels_are_a_batch_of_products():
+    sides = (16, 8 * 28 * 28, 8, 4 * 9)
+    assert kernels(convolution(groups=16, dtype="float16")) == [(1, "gemm", sides)]
+    back = convolution(groups=16, passes=2, phase="backward")
+    assert kernels(back) == [(2, "bmm", sides)]
+
+
 def test_the_order_of_ops_does_not_matter():
     ops = [gemm(), Op(kind="elementwise", dims=(9,), bytes_read=9e6), gemm(m=4096),
            gemm(dtype="float32")]  # fmt: skip
