@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workloads.models.images import SQUEEZE, Residuals
 from workloads.models.inception import MAX, MEAN, Convolution, InceptionLayer
 
 
@@ -111,6 +112,23 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int =
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
 
 
+class Weighted(nn.Module):
+    """Weight the channels of an image by what a small network makes of their means."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = channels // SQUEEZE
+        self.weigh = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, hidden),
+            nn.ReLU(inplace=True), nn.Linear(hidden, channels), nn.Sigmoid(),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the image, its channels weighted."""
+        weight: Tensor = self.weigh(x)
+        return x * weight.view(*weight.shape, 1, 1)
+
+
 class Residual(nn.Module):
     """Add what a branch makes of an image to the image (or its projection), then ReLU.
 
@@ -118,20 +136,23 @@ class Residual(nn.Module):
     ----------
     inputs, width : channels of the image and of the branch
     stride : of the branch
-    expansion : 1: two 3 x 3 convolutions; more: 1 x 1, 3 x 3, 1 x 1 to so many times the width
+    made : an expansion of 1: two 3 x 3 convolutions; more: 1 x 1, 3 x 3, 1 x 1 to so many times
+        the width
     """
 
-    def __init__(self, inputs: int, width: int, stride: int, expansion: int) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, made: Residuals) -> None:
         super().__init__()
-        outputs = width * expansion
-        if expansion == 1:
+        outputs = width * made.expansion
+        if made.expansion == 1:
             plan = [(inputs, width, 3, stride), (width, outputs, 3, 1)]
         else:
             plan = [(inputs, width, 1, 1), (width, width, 3, stride), (width, outputs, 1, 1)]
         branch: list[nn.Module] = []
         for one in plan:
-            branch += [_conv(*one), nn.BatchNorm2d(one[1]), nn.ReLU(inplace=True)]
-        self.branch = nn.Sequential(*branch[:-1])
+            groups = made.groups if one[2] > 1 else 1
+            branch += [_conv(*one, groups), nn.BatchNorm2d(one[1]), nn.ReLU(inplace=True)]
+        weighted = [Weighted(outputs)] if made.squeezed else []
+        self.branch = nn.Sequential(*branch[:-1], *weighted)
         self.project = (
             nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
             if stride > 1 or inputs != outputs
@@ -145,25 +166,24 @@ class Residual(nn.Module):
         return functional.relu(y, inplace=True)
 
 
-def resnet(blocks: Sequence[int], expansion: int, width: int, classes: int) -> nn.Module:
+def resnet(made: Residuals, width: int, classes: int) -> nn.Module:
     """Return a residual network.
 
     Parameters
     ----------
-    blocks : residual blocks in each stage
-    expansion : see `Residual`
-    width : channels of the first stage's branches
+    width : channels of its first convolution
     """
     layers: list[nn.Module] = [
         nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
         nn.MaxPool2d(3, 2, 1),
     ]  # fmt: skip
     channels = width
-    for stage, depth in enumerate(blocks):
+    for stage, depth in enumerate(made.blocks):
+        inner = (width * made.widening) << stage
         for at in range(depth):
             stride = 2 if stage and not at else 1
-            layers.append(Residual(channels, width << stage, stride, expansion))
-            channels = (width << stage) * expansion
+            layers.append(Residual(channels, inner, stride, made))
+            channels = inner * made.expansion
     return nn.Sequential(
         *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)
     )

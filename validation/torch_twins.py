@@ -18,7 +18,7 @@ from simulator.workload import Workload
 from validation import torch_huggingface, torch_models
 from workloads.capture import OPTIMIZERS, Step
 from workloads.model import Sizes
-from workloads.models.images import MOBILENET_V2_STAGES, RESNET_STAGES, VGG16_STAGES
+from workloads.models.images import MOBILENET_V2_STAGES, RESNETS, VGG16_STAGES
 from workloads.models.inception import INCEPTION_V3_BLOCKS, INCEPTION_V3_STEM
 
 Twin: TypeAlias = Step
@@ -132,8 +132,7 @@ def _celeba_cnn(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
     return torch_models.celeba_cnn(s.image, s.classes), (images,), (s.batch, s.classes)
 
 
-@_classifies("alexnet", "vgg16", "mobilenet-v2", "inception-v3", "resnet18", "resnet34",
-             "resnet50", "resnet101", "resnet152")  # fmt: skip
+@_classifies("alexnet", "vgg16", "mobilenet-v2", "inception-v3", *RESNETS)
 def _images(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
     name = str(s.name)
     if name == "alexnet":
@@ -145,8 +144,7 @@ def _images(s: Sizes) -> tuple[nn.Module, Args, tuple[int, int]]:
     elif name == "inception-v3":
         module = torch_models.inception((*INCEPTION_V3_STEM, *INCEPTION_V3_BLOCKS), s.classes)
     else:
-        blocks, expansion = RESNET_STAGES[int(name.removeprefix("resnet"))]
-        module = torch_models.resnet(blocks, expansion, s.width, s.classes)
+        module = torch_models.resnet(RESNETS[name], s.width, s.classes)
     images = torch.randn(s.batch, 3, s.image, s.image)
     return module, (images,), (s.batch, s.classes)
 

@@ -163,6 +163,11 @@ def relu(net: Network, x: Tensor, in_place: bool = False) -> Tensor:
     return out
 
 
+def sigmoid(net: Network, x: Tensor) -> Tensor:
+    """Return 1 / (1 + exp(-x))."""
+    return _map(net, "sigmoid", x, saves_result=True)
+
+
 def relu6(net: Network, x: Tensor) -> Tensor:
     """Return x clamped to [0, 6], in place; the gradient needs a copy of what was there."""
     saved = net.call("clone", [x], x.shape) if net.training else x
@@ -281,6 +286,21 @@ def add(net: Network, x: Tensor, y: Tensor, in_place: bool = False) -> Tensor:
         return grad, net.view(summed, *y.shape)
 
     net.link([out], [x, y], backward)
+    return out
+
+
+def weighted(net: Network, x: Tensor, weight: Tensor) -> Tensor:
+    """Return an image x [batch, channels, height, width] times a weight [batch, channels]."""
+    by = net.view(weight, *weight.shape, 1, 1)
+    out = net.call("mul", [x, by], x.shape)
+
+    def backward(grad: Tensor) -> Gradients:
+        # torch asks for the gradient of the second factor first.
+        to_each, to_x = (net.call("mul", [grad, other], x.shape) for other in (x, by))
+        summed = net.call("sum", [to_each], by.shape)
+        return to_x, net.view(summed, *weight.shape)
+
+    net.link([out], [x, weight], backward)
     return out
 
 

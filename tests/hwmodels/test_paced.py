@@ -56,7 +56,7 @@ def test_a_time_that_makes_no_sense_is_refused(seconds: float) -> None:
 
 def test_devices_of_a_full_board_slow_each_other_and_one_alone_is_not_slowed() -> None:
     alone, two = (sm.cluster("aws-p2.8xlarge", devices=count).devices[0] for count in (1, 2))
-    pace = sm.device("nvidia-k80").spec.number("board.pace")  # type: ignore[attr-defined]
+    pace = sm.device("nvidia-k80").spec.number("board.pace")
     quick, slow = (sm.simulate(STEP, sm.Machine("one", [one]), sm.Threads(1)).step_time_s
                    for one in (alone, two))  # fmt: skip
     assert quick == pytest.approx(pace * slow)
@@ -64,6 +64,6 @@ def test_devices_of_a_full_board_slow_each_other_and_one_alone_is_not_slowed() -
 
 def test_a_step_that_was_timed_on_one_device_is_slower_where_its_board_is_full() -> None:
     machine = sm.with_step_time(sm.cluster("aws-p2.8xlarge", devices=2), STEP, 0.25)
-    pace = sm.device("nvidia-k80").spec.number("board.pace")  # type: ignore[attr-defined]
+    pace = sm.device("nvidia-k80").spec.number("board.pace")
     one = sm.Machine("one", [machine.devices[0]])
     assert sm.simulate(STEP, one, sm.Threads(1)).step_time_s == pytest.approx(0.25 / pace)

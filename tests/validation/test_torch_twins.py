@@ -35,6 +35,8 @@ SMALL: dict[str, dict[str, int]] = {
     "resnet50": {"batch": 2, "image": 64, "classes": 7, "width": 8},
     "resnet101": {"batch": 2, "image": 64, "classes": 7, "width": 4},
     "resnet152": {"batch": 2, "image": 64, "classes": 7, "width": 4},
+    "resnext101": {"batch": 2, "image": 64, "classes": 7, "width": 16},
+    "se-resnext101": {"batch": 2, "image": 64, "classes": 7, "width": 16},
     "inception-v3": {"batch": 2, "image": 107, "classes": 7},
     "mobilenet-v2": {"batch": 2, "image": 32, "classes": 7},
     "lstm": {"batch": 2, "sequence": 5, "vocabulary": 20, "width": 16, "hidden": 24},

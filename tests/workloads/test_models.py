@@ -29,6 +29,8 @@ PUBLISHED_WEIGHTS = {
     "resnet50": 25_557_032,
     "resnet101": 44_549_160,
     "resnet152": 60_192_808,
+    "resnext101": 44_177_704,
+    "se-resnext101": 48_955_416,
     "inception-v3": 23_834_568,
     "mobilenet-v2": 3_504_872,
     "bert-base": 109_482_240,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from workloads.layers import (
     adaptive_pool,
@@ -19,7 +20,9 @@ from workloads.layers import (
     max_pool,
     relu,
     relu6,
+    sigmoid,
     tanh,
+    weighted,
 )
 from workloads.model import Sizes, model
 from workloads.models.inception import (
@@ -40,11 +43,39 @@ MOBILENET_V2_STAGES: tuple[tuple[int, int, int, int], ...] = (
     (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
 )  # fmt: skip
 """(expansion, channels, blocks, stride) of each stage: Sandler et al., CVPR 2018, Table 2."""
-RESNET_STAGES: dict[int, tuple[tuple[int, ...], int]] = {
-    18: ((2, 2, 2, 2), 1), 34: ((3, 4, 6, 3), 1), 50: ((3, 4, 6, 3), 4),
-    101: ((3, 4, 23, 3), 4), 152: ((3, 8, 36, 3), 4),
-}  # fmt: skip
-"""Blocks by stage, and expansion, by depth: He et al., CVPR 2016, Table 1."""
+
+
+class Residuals(NamedTuple):
+    """Say what a residual network is made of.
+
+    Parameters
+    ----------
+    blocks : of each stage
+    expansion : channels of a block's result over those of its branch; 1: no bottleneck
+    groups : of the branch's 3 x 3 convolution
+    widening : channels of the first stage's branches over the network's width
+    squeezed : whether channels are weighted by what a small network makes of their means
+    """
+
+    blocks: tuple[int, ...]
+    expansion: int = 4
+    groups: int = 1
+    widening: int = 1
+    squeezed: bool = False
+
+
+RESNETS: dict[str, Residuals] = {
+    "resnet18": Residuals((2, 2, 2, 2), expansion=1),
+    "resnet34": Residuals((3, 4, 6, 3), expansion=1),
+    "resnet50": Residuals((3, 4, 6, 3)),
+    "resnet101": Residuals((3, 4, 23, 3)),
+    "resnet152": Residuals((3, 8, 36, 3)),
+    "resnext101": Residuals((3, 4, 23, 3), expansion=2, groups=32, widening=2),
+    "se-resnext101": Residuals((3, 4, 23, 3), expansion=2, groups=32, widening=2, squeezed=True),
+}
+"""He et al., CVPR 2016, Table 1; Xie et al., CVPR 2017, 32 x 4d; Hu et al., CVPR 2018."""
+SQUEEZE = 16
+"""Channels over those of the hidden layer that weights them: Hu et al., CVPR 2018."""
 
 
 @model(batch=64, classes=10)
@@ -146,29 +177,33 @@ def vgg16(net: Network, sizes: Sizes) -> Recorded:
     return classified(net, linear(net, x, sizes.classes), given)
 
 
-def _resnet(net: Network, depth: int, sizes: Sizes) -> Recorded:
-    blocks, expansion = RESNET_STAGES[depth]
+def _resnet(net: Network, name: str, sizes: Sizes) -> Recorded:
+    made = RESNETS[name]
     x = given = _image(net, sizes)
     x = relu(net, batch_norm(net, conv(net, x, sizes.width, 7, 2)), in_place=True)
     x = max_pool(net, x, 3, 2, 1)
-    for stage, count in enumerate(blocks):
+    for stage, count in enumerate(made.blocks):
         for at in range(count):
             stride = 2 if stage and not at else 1
-            x = _residual(net, x, sizes.width << stage, stride, expansion)
+            x = _residual(net, x, (sizes.width * made.widening) << stage, stride, made)
     return classified(net, linear(net, global_pool(net, x), sizes.classes), given)
 
 
-def _residual(net: Network, x: Tensor, width: int, stride: int, expansion: int) -> Tensor:
+def _residual(net: Network, x: Tensor, width: int, stride: int, made: Residuals) -> Tensor:
     """Add to x (or its projection) what a branch makes of it, then ReLU."""
-    channels = width * expansion
+    channels = width * made.expansion
     plan = [(width, 3, stride), (channels, 3, 1)]
-    if expansion > 1:
+    if made.expansion > 1:
         plan = [(width, 1, 1), (width, 3, stride), (channels, 1, 1)]
     y = x
     for at, (outputs, kernel, step) in enumerate(plan):
-        y = batch_norm(net, conv(net, y, outputs, kernel, step))
+        groups = made.groups if kernel > 1 else 1
+        y = batch_norm(net, conv(net, y, outputs, kernel, step, groups=groups))
         if at < len(plan) - 1:
             y = relu(net, y, in_place=True)
+    if made.squeezed:
+        means = relu(net, linear(net, global_pool(net, y), channels // SQUEEZE), in_place=True)
+        y = weighted(net, y, sigmoid(net, linear(net, means, channels)))
     if stride > 1 or x.shape[1] != channels:
         x = batch_norm(net, conv(net, x, channels, 1, stride))
     return relu(net, add(net, y, x, in_place=True), in_place=True)
@@ -181,7 +216,7 @@ def resnet18(net: Network, sizes: Sizes) -> Recorded:
     >>> resnet18().weight_count
     11689512
     """
-    return _resnet(net, 18, sizes)
+    return _resnet(net, "resnet18", sizes)
 
 
 @model(batch=1, image=224, classes=1000, width=64)
@@ -191,7 +226,7 @@ def resnet34(net: Network, sizes: Sizes) -> Recorded:
     >>> resnet34().weight_count
     21797672
     """
-    return _resnet(net, 34, sizes)
+    return _resnet(net, "resnet34", sizes)
 
 
 @model(batch=1, image=224, classes=1000, width=64)
@@ -201,7 +236,7 @@ def resnet50(net: Network, sizes: Sizes) -> Recorded:
     >>> resnet50().graph.flops.sum()
     np.float64(8178368512.0)
     """
-    return _resnet(net, 50, sizes)
+    return _resnet(net, "resnet50", sizes)
 
 
 @model(batch=1, image=224, classes=1000, width=64)
@@ -211,7 +246,7 @@ def resnet101(net: Network, sizes: Sizes) -> Recorded:
     >>> resnet101().weight_count
     44549160
     """
-    return _resnet(net, 101, sizes)
+    return _resnet(net, "resnet101", sizes)
 
 
 @model(batch=1, image=224, classes=1000, width=64)
@@ -221,7 +256,27 @@ def resnet152(net: Network, sizes: Sizes) -> Recorded:
     >>> resnet152().weight_count
     60192808
     """
-    return _resnet(net, 152, sizes)
+    return _resnet(net, "resnet152", sizes)
+
+
+@model(batch=1, image=224, classes=1000, width=64)
+def resnext101(net: Network, sizes: Sizes) -> Recorded:
+    """ResNeXt-101 of 32 groups of 4 channels (Xie et al., CVPR 2017).
+
+    >>> resnext101().weight_count
+    44177704
+    """
+    return _resnet(net, "resnext101", sizes)
+
+
+@model("se-resnext101", batch=1, image=224, classes=1000, width=64)
+def se_resnext101(net: Network, sizes: Sizes) -> Recorded:
+    """ResNeXt-101 whose blocks weight their channels (Hu et al., CVPR 2018).
+
+    >>> se_resnext101().weight_count
+    48955416
+    """
+    return _resnet(net, "se-resnext101", sizes)
 
 
 @model("inception-v3", batch=1, image=299, classes=1000)
