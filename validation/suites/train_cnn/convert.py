@@ -10,12 +10,11 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import InputError
-from validation.cases import Case, Conversion, convert_rows, number
+from validation.cases import Case, Conversion, Tables, convert_table, number
 from validation.suite import Row
 
 SUITE = "train-cnn"
@@ -26,7 +25,6 @@ ABSOLUTE = "NVIDIA DeepLearningExamples, absolute"
 """Studies: groups of the report. Of the last no point is ever given to a prediction."""
 HOROVOD_BATCH = 64
 """Images a GPU of Horovod's benchmarks, which one of the tables tells."""
-Read = Callable[[Row, str], "Case | str"]
 
 
 @functools.cache
@@ -43,11 +41,7 @@ def convert(rows: Sequence[Row]) -> Conversion:
     ------
     InputError : none of the three tables, or a number is none
     """
-    for key, columns, read in _TABLES:
-        if rows and key in rows[0]:
-            return convert_rows(SUITE, rows, columns, read)
-    known = ", ".join(key for key, _, _ in _TABLES)
-    raise InputError(f"suite {SUITE}: the table has none of the columns {known}")
+    return convert_table(SUITE, rows, _TABLES)
 
 
 # --- TensorFlow's benchmarks, and Horovod's ------------------------------------------------------
@@ -179,7 +173,7 @@ def _case(
                 unit=unit, source=row["source"], licence=row["licence"])  # fmt: skip
 
 
-_TABLES: tuple[tuple[str, tuple[str, ...], Read], ...] = (
+_TABLES: Tables = (
     ("study", ("framework", "model", "gpu", "gpus", "batch_per_gpu", "data", "update", "precision",
                "throughput_images_per_s", "scaling_efficiency", "note", "source",
                "licence"), _of_study),
