@@ -184,6 +184,9 @@ def measure_plan(
     if asked.plan is None:
         raise InputError("--plan: which plan do the processes run? One by name (scalemodel list "
                          "plans) or a file of your own")  # fmt: skip
+    if step.pattern is not None:
+        raise InputError(f"'{step.name}' computes nothing: `measure cluster --kinds "
+                         f"{step.pattern.kind}` times it")  # fmt: skip
     plan, made = _own(asked, _plan_parameters(settings, asked))
     job = job_of(step, plan, STEPS if asked.steps is None else asked.steps, seed)
     with torch_needed("measuring"):

@@ -163,6 +163,7 @@ CLUSTER = ("measure", "cluster")
         (("measure", "mlp", "--ranks", "2"), "--plan: which plan"),
         (("measure", "mlp", "--plan", "single", "--kinds", "barrier"), "belongs to `measure clust"),
         (("measure", "mlp", "--plan", "single", "--sleep-as", "toaster"), "unknown device"),
+        (("measure", "all-reduce", "--plan", "communicate"), "`measure cluster --kinds all_red"),
         (("measure", "mlp", "--plan", "singel"), "did you mean 'single'"),
     ],
 )
