@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ("05_which_network", "06_400_instead_of_100")
+EXAMPLES = ("05_which_network", "06_400_instead_of_100", "11_federated_deadline")
 
 
 @pytest.mark.slow
