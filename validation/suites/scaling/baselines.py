@@ -138,10 +138,14 @@ def _starts(form: Form, runs: Runs, ideal: Sequence[float]) -> list[FloatArray]:
     ]
 
 
-def _predicted_s(name: str, numbers: Sequence[float], runs: Runs) -> float:
-    values = np.array(numbers)
-    found = LINEAR[name](runs) @ values if name in LINEAR else FORMS[name](values, runs)
-    return float(found[0])
+def form_s(name: str, numbers: Mapping[str, Sequence[float]], runs: Runs) -> FloatArray:
+    """Return the time of steps (n,) by a form, whose numbers are given by application, seconds."""
+    found = np.zeros(len(runs.app))
+    for index, app in enumerate(runs.apps):
+        mine = runs.app == index
+        values, some = np.array(numbers[app]), only(runs, mine)
+        found[mine] = LINEAR[name](some) @ values if name in LINEAR else FORMS[name](values, some)
+    return found
 
 
 def baseline(name: str) -> Predict:
@@ -155,7 +159,7 @@ def baseline(name: str) -> Predict:
         found = stage_of(calibration.get("systems", {}), case)
         if found is None:
             return Skip("nothing was fitted of this application on this system")
-        numbers = found[1]["baselines"][name][case.text("workload")]
-        return Prediction(_predicted_s(name, numbers, runs_of([case])))
+        numbers = found[1]["baselines"][name]
+        return Prediction(float(form_s(name, numbers, runs_of([case]))[0]))
 
     return run

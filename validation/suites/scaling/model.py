@@ -2,15 +2,17 @@
 
 A step computes, and averages gradients by a ring over all devices while its backward pass goes on:
 
-    step = (1 + jitter E[max of nodes]) max(compute, (1 - overlap) compute + exchange)
+    step = (1 + jitter largest(nodes)) max(compute, (1 - overlap) compute + exchange)
     compute = of_batch (start + sample batch^growth) (1 + host (most - 1))
     exchange = 2 (p-1)/p bytes / bandwidth + buckets 2 (nodes-1) hop
 
-The ring's bandwidth is that between nodes, or within one where there is one; between just two
-nodes it is lower, as both directions join the same pair. A chunk that travels round the ring
+The ring's bandwidth is that between nodes, or within one where there is one. That between nodes is
+the slowest link's, is lower between just two nodes, as both directions join the same pair, and
+lower where many devices of a node pass data on by the host. A chunk that travels round the ring
 passes `nodes` links between nodes twice, whose latency is all that counts. `most` devices share
-a host, which feeds them. Each step waits for the slowest node: E[max of n] is that of n standard
-normal numbers (Blom, "Statistical Estimates and Transformed Beta-Variables", 1958).
+a host, which feeds them. Each step waits for the slowest node: `largest(n)` is the mean of the
+largest of n standard normal numbers (Blom, "Statistical Estimates and Transformed
+Beta-Variables", 1958).
 
 This is the closed form of what the simulation does (`simulated.py`), for fits of thousands of runs.
 """
@@ -68,6 +70,8 @@ def exchange_s(numbers: Numbers, runs: Runs) -> FloatArray:
 def bandwidth(numbers: Numbers, runs: Runs) -> FloatArray:
     """Return what the slowest link of the ring carries (n,), bytes per second."""
     between = numbers["between_bytes_per_s"] / np.where(runs.nodes == 2, numbers["pair_factor"], 1)
+    crowd = 1 + numbers["crowding"] * (runs.most - 1)
+    between = between / crowd / (1 + numbers["link_jitter"] * largest(runs.nodes))
     return np.where(runs.nodes == 1, numbers["within_bytes_per_s"], between)
 
 
@@ -80,8 +84,17 @@ def latency_s(numbers: Numbers, runs: Runs) -> FloatArray:
 
 def slowest(numbers: Numbers, runs: Runs) -> FloatArray:
     """Return how many times as long the slowest of all nodes takes (n,)."""
+    found: FloatArray = 1 + numbers["jitter"] * largest(runs.nodes)
+    return found
+
+
+def largest(count: FloatArray) -> FloatArray:
+    """Return the mean of the largest of so many standard normal numbers (n,), by Blom's formula.
+
+    >>> largest(np.array([1.0, 2.0, 16.0])).round(2)
+    array([0.  , 0.59, 1.77])
+    """
     from scipy.special import ndtri
 
-    mean = np.where(runs.nodes > 1, ndtri((runs.nodes - 0.375) / (runs.nodes + 0.25)), 0.0)
-    found: FloatArray = 1 + numbers["jitter"] * mean
+    found: FloatArray = np.where(count > 1, ndtri((count - 0.375) / (count + 0.25)), 0.0)
     return found

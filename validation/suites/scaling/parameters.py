@@ -41,6 +41,8 @@ NETWORK = (
     Parameter("within_bytes_per_s", 4e9, 1.0),
     Parameter("pair_factor", 1.5, 0.5),
     Parameter("hop_s", 3e-5, 2.0),
+    Parameter("crowding", 0.03, 1.0),
+    Parameter("link_jitter", 0.03, 1.0),
 )
 """Of the network of a system."""
 APP = (
