@@ -20,7 +20,7 @@ from validation.suites.train_cnn.convert import ABSOLUTE, GOOGLE, NVIDIA, conver
 from validation.suites.train_cnn.hosts import gpus_of, host_of, node
 from validation.suites.train_cnn.model import absolute, curve_of, input_s, predict, setup_of
 from validation.suites.train_cnn.splits import BOARD, fit, is_fitted, known_points
-from validation.suites.train_cnn.suite import SUITE, groups
+from validation.suites.train_cnn.suite import RELATIVE, SUITE, groups
 
 RAW = Path("../shared/measured")
 TABLES = ("resnet_scaling.csv", "tf_scaling.csv", "nvidia_dle_scaling.csv")
@@ -253,4 +253,6 @@ def test_throughput_of_more_gpus_is_predicted_from_one_better_than_by_simpler_wa
 
 
 def test_a_case_is_reported_by_study_system_network_scale_and_data():
-    assert groups(case(STUDY)) == (GOOGLE, "dgx-1-p100", "vgg16", "8 GPUs", "synthetic data")
+    assert groups(case(STUDY)) == (
+        GOOGLE, "dgx-1-p100", "vgg16", "8 GPUs", "synthetic data", RELATIVE)  # fmt: skip
+    assert groups(case(README, gpus="1")) == (ABSOLUTE, "dgx-1", "resnet50", "1 GPUs")

@@ -205,19 +205,22 @@ class Model:
 def predict(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:
     """Predict by simulation, from the first point of each curve where that is known."""
     model = Model(calibration.get("known", {}))
-    return [_answer(case, model, calibration.get("error_ratio", {})) for case in cases]
+    return [_answer(case, model, calibration.get("error_factor")) for case in cases]
 
 
 def absolute(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:
     """Predict by ops, devices and networks alone, whatever is known."""
     model = Model({})
-    return [_answer(case, model, {}) for case in cases]
+    return [_answer(case, model) for case in cases]
 
 
-def _answer(case: Case, model: Model, ratios: Mapping[str, Sequence[float]]) -> Answer:
+def _answer(case: Case, model: Model, factor: float | None = None) -> Answer:
     try:
         value, known = model.value(case)
     except (UnknownNameError, InputError) as error:
         return Skip(str(error))
-    found = ratios.get("known") if known else error_ratio(setup_of(case))
+    if not known:
+        found = error_ratio(setup_of(case))
+    else:
+        found = None if factor is None else (1 / factor, factor)
     return Prediction(value, *(value * ratio for ratio in found or ()))

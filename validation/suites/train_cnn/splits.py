@@ -18,7 +18,7 @@ from hwmodels.system_files import find_system
 from simulator.errors import InputError
 from simulator.ops import FloatArray
 from validation.cases import Case
-from validation.conformal import ratio_interval
+from validation.conformal import group_factor
 from validation.suite import Answer, Calibration, Prediction
 from validation.suites.train_cnn.convert import ABSOLUTE, GOOGLE
 from validation.suites.train_cnn.model import absolute, curve_of, predict
@@ -66,9 +66,14 @@ def fit(cases: Sequence[Case]) -> Calibration:
         "case_ids": sorted([*known, *(case.case_id for case in fitted)]),
         "remarks": list(_remarks(cases, known)),
         "board_pace": pace * float(np.median(ratios[on_boards])),
-        "error_ratio": {"known": list(ratio_interval(ratios))},
+        "error_factor": group_factor(ratios, [_setting(case) for case in fitted]),
         "known": known,
     }
+
+
+def _setting(case: Case) -> tuple[str, ...]:
+    """Return what a new case differs from old ones by: its system, network and way to update."""
+    return case.text("on"), case.text("workload"), case.text("plan.update")
 
 
 def _ratios(cases: Sequence[Case], answers: Sequence[Answer]) -> FloatArray:
