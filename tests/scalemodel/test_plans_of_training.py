@@ -53,6 +53,15 @@ def test_plans_are_predicted_with_their_parameters(plan, setting):
     assert found["metrics"]["step_time_s"]["value"] > 0
 
 
+def test_a_fleet_of_phones_is_slower_than_its_quickest_and_says_where_it_is_from():
+    phones = ("predict", "femnist-cnn", "--on", "phones", "--devices", 21, "--plan", "federated",
+              "--set", "workload.training=true", "--steps", 3)  # fmt: skip
+    alike, mixed = document(*phones), document(*phones, "--set", "plan.fleet=flash")
+    first, second = (one["metrics"]["step_time_s"]["value"] for one in (alike, mixed))
+    assert second > 2 * first
+    assert any("speed_distri.json" in one["text"] for one in mixed["sources"])
+
+
 def test_a_deadline_that_nobody_meets_is_said():
     result = run(*TRAIN, "--plan", "federated", "--set", "plan.wanted=3", "--set",
                  "plan.deadline_s=1 us")  # fmt: skip
@@ -67,6 +76,10 @@ def test_a_deadline_that_nobody_meets_is_said():
         ("parameter-server", "plan.servers=9", 2, "needs at least 10 devices"),
         ("parameter-server", "plan.staleness=-1", 1, "staleness: expected a whole number"),
         ("gossip", "plan.slow_rank=1", 1, "did you mean 'slow_ranks'"),
+        ("federated", "plan.fleet=flush", 1, "unknown fleet 'flush'; did you mean 'flash'?"),
+        ("federated", "plan.fleet=none.toml", 1, "none.toml"),
+        ("federated", "plan.deadline_s=0", 1, "deadline_s: expected a finite number above 0"),
+        ("federated", "plan.wanted=9", 2, "1 servers, 9 clients of a round"),
     ],
 )
 def test_bad_parameters_are_told(plan, setting, code, message):

@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hwmodels.network.cluster import Cluster
+from hwmodels.network.composed_shapes import edge_cloud
+from hwmodels.network.libraries import Textbook
+from hwmodels.network.wires import Wire
 from simulator.check_plan import check_plan
 from simulator.errors import DoesNotFitError, FileError, InputError
+from simulator.protocols import Machine
 from simulator.simulate import simulate
 from tests.workloads.plans.machines import (
     ALPHA,
+    FAST,
     SIZE,
     STEP,
     ideal,
@@ -68,6 +74,18 @@ def test_edge_servers_add_a_hop_each_way_and_share_the_sums():
     expected = 4 * message_s(SIZE) + LOCAL_S + 4 * seconds(WORKS.accumulate) + served_s(2)
     plan = Federated(wanted=8, edges=2)
     assert step_s(plan, ideal(11)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_under_edge_servers_each_way_is_a_hop_of_access_and_one_of_backhaul():
+    access, backhaul = 1e6, 1e8
+    topology = edge_cloud(2, 4, Wire(access, 1e-3), Wire(backhaul, 1e-3))
+    machine = Machine("edge", [FAST] * 11, Cluster(topology=topology, library=Textbook()))
+    found = simulate(STEP, machine, Federated(wanted=8, edges=2), steps=3)
+    sums = 4 * seconds(WORKS.accumulate) + served_s(2)
+    expected = 2 * (SIZE / access + SIZE / backhaul) + LOCAL_S + sums
+    assert found.step_time_s == pytest.approx(expected, rel=0.01)
+    # The cloud sends to two servers and they to it, whatever the number of clients.
+    assert found.sent_bytes == pytest.approx(3 * SIZE * (2 * 8 + 2 * 2))
 
 
 def test_a_clients_own_link_carries_model_and_update():
@@ -282,6 +300,18 @@ def test_over_selection_does_not_wait_for_the_slowest():
         return step_s(plan, ideal(200))
 
     assert round_s(1.5) < 0.8 * round_s(1.0)
+
+
+@pytest.mark.parametrize("wanted", [1, 10, 19, 20])
+def test_a_round_ends_with_the_last_update_wanted(wanted):
+    """The k-th of n order statistics of the selected clients' times."""
+    plan = Federated(wanted=wanted, over_selection=20 / wanted, device_spread=0.5, local_steps=100)
+    found = population(200, 1, 0, selected=plan.selected, edges=0, dropout=0.0, fleet=plan.clients)
+    ((members,),) = found.members
+    last = np.sort(found.slowdown[members])[wanted - 1]
+    time_s = run(plan, quick_server(200)).step_ends_s[0]
+    assert plan.selected == 20
+    assert time_s == pytest.approx(100 * LOCAL_S * last + 2 * message_s(SIZE), rel=1e-6)
 
 
 def test_what_is_not_waited_for_comes_late_and_is_dropped():
