@@ -303,7 +303,8 @@ class LearnerWorks:
             raise InputError("a rank that has no data computes a gradient; the plan's `learners` "
                              "says which ranks have data")  # fmt: skip
         self._lesson.look_at(self._learner.params)
-        torch.manual_seed(int(self._draw.integers(2**63)))
+        # `torch.manual_seed` keeps a stack trace for each kind of device that is not in use yet.
+        torch.default_generator.manual_seed(int(self._draw.integers(2**63)))
         loss = self._lesson.loss_of(next(self._batches))
         gradients = torch.autograd.grad(loss, self._lesson.held)
         self._gradient = torch.cat([one.flatten() for one in gradients])
