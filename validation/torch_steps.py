@@ -40,7 +40,7 @@ def measure(peers: Peers, tell: Tell, asked: Stepping) -> list[Calls]:
         if peers.rank == 0:
             tell(f"timing {stepped.name} on {peers.size} ranks")
         playing = Playing(stepped.plan, stepped.job, asked.threads, stepped.virtual)
-        with WallRank(peers, values_of(peers, playing)) as rank:
+        with WallRank(peers, values_of(peers, playing, stepped.plan)) as rank:
             found.append(sampled(rank, _body(stepped), asked.sampling))
     return found
 

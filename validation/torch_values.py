@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from simulator.engine.cosimulation import part
 from simulator.errors import InputError, UnknownNameError
@@ -182,6 +183,7 @@ class TwinWorks:
         self._reached: Reached = tell_nobody
         self._buckets: dict[str, list[torch.nn.Parameter]] = {}
         self._views: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+        self._hooks: list[RemovableHandle] = []
         self.tensors: dict[str, torch.Tensor] = {}
         if job.workload.training:
             self._lay_out(job)
@@ -248,7 +250,8 @@ class TwinWorks:
 
     def _lay_out(self, job: Job) -> None:
         held = in_ready_order(self._twin, job)
-        self._join("params", list(self._twin.module.parameters()))
+        whole = [one.data.flatten() for one in self._twin.module.parameters()]
+        self._place_parameters(torch.cat(whole))
         grad = torch.zeros(sum(p.numel() for p in held), device=held[0].device)
         self.tensors["grad"] = grad
         names = iter(job.buckets)
@@ -259,20 +262,27 @@ class TwinWorks:
             at += parameter.numel()
             inside.append(parameter)
             self._views.append((parameter, view))
-            parameter.register_post_accumulate_grad_hook(self._when_ready(view, bucket.name))
+            ready = self._when_ready(view, bucket.name)
+            self._hooks.append(parameter.register_post_accumulate_grad_hook(ready))
             if (at - begin) * grad.element_size() >= bucket.nbytes:
                 self.tensors[bucket.name] = grad[begin:at]
                 self._buckets[bucket.name], inside, begin = inside, [], at
                 bucket = next(names, bucket)
 
-    def _join(self, name: str, parameters: list[torch.nn.Parameter]) -> None:
-        """Let parameters be views of one flat tensor."""
-        flat = torch.cat([one.data.flatten() for one in parameters])
+    def share_parameters(self, flat: torch.Tensor) -> None:
+        """Take parameters in common memory; gradients stay where they are made, as none is sent."""
+        while self._hooks:
+            self._hooks.pop().remove()
+        self._views.clear()
+        self._place_parameters(flat)
+
+    def _place_parameters(self, flat: torch.Tensor) -> None:
+        """Let the parameters be views of one flat tensor, which has their values."""
         at = 0
-        for parameter in parameters:
+        for parameter in self._twin.module.parameters():
             parameter.data = flat[at : at + parameter.numel()].view_as(parameter)
             at += parameter.numel()
-        self.tensors[name] = flat
+        self.tensors["params"] = flat
 
     def _when_ready(self, view: torch.Tensor, bucket: str) -> Callable[[torch.Tensor], None]:
         def ready(parameter: torch.Tensor) -> None:

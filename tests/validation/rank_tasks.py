@@ -17,9 +17,11 @@ from simulator.workload import Job
 from tests.simulator.plans import DataParallel
 from validation.ranks import Task, Tell
 from validation.torch_peers import Peers
+from validation.torch_plan import in_common
 from validation.torch_twins import twin
 from validation.torch_values import TorchValues, TwinWorks
 from validation.torch_wall import WallRank
+from workloads.plans.local_sgd import Hogwild
 from workloads.registry import find_workload
 
 
@@ -72,3 +74,27 @@ def both_ways(peers: Peers, tell: Tell, optimizer: str) -> list[list[Any]]:
 def hang(peers: Peers, tell: Tell, _: None) -> None:
     tell(f"pid {os.getpid()}")
     time.sleep(3600)
+
+
+def memory_in_common(peers: Peers, tell: Tell, _: None) -> list[float]:
+    """Write to the own place of memory that starts with the first rank's numbers."""
+    common = in_common(peers, torch.full((peers.size + 1,), float(peers.rank)))
+    common[peers.rank] = 10.0 + peers.rank
+    peers.settle()
+    return [float(number) for number in common]
+
+
+def hogwild(peers: Peers, tell: Tell, steps: int) -> tuple[list[float], list[float]]:
+    """Train on parameters in common memory; return those at the begin, and at the end."""
+    workload = find_workload("mlp", batch=8, width=32, training=True)
+    job = Job.of(workload, steps=steps)
+    made = twin(workload)
+    works = TwinWorks(made, job, peers.rank)
+    works.share_parameters(in_common(peers, works.tensors["params"]))
+    begin = works.tensors["params"].tolist()
+    peers.settle()
+    with WallRank(peers, TorchValues(works, peers.device, works.tensors)) as rank:
+        rank.play(Hogwild(processes=peers.size).program(rank.rank, job))
+    assert made.module is not None
+    whole = torch.cat([one.data.flatten() for one in made.module.parameters()])
+    return begin, whole.tolist()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from dataclasses import dataclass
+
 from simulator.actions import COLLECTIVES, Group, Rank
-from simulator.protocols import Plan, Program
+from simulator.protocols import Machine, Placement, Plan, Program
 from simulator.workload import Buffer, Job
 from tests.simulator.plans import Spread
 
@@ -142,3 +146,26 @@ def _simulated() -> bool:
     import torch.distributed as dist
 
     return not dist.is_initialized()
+
+
+@dataclass(frozen=True)
+class Dying(Spread):
+    """Be a plan of which one process is killed in its second step; simulated, nothing happens.
+
+    Parameters
+    ----------
+    plan : which one
+    victim : the rank
+    """
+
+    plan: Plan
+    victim: int
+
+    def place(self, machine: Machine) -> Placement:
+        return self.plan.place(machine)
+
+    def program(self, rank: Rank, job: Job) -> Program:
+        yield from self.plan.program(rank, job)
+        if rank.id == self.victim and not _simulated():
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from self.plan.program(rank, job)

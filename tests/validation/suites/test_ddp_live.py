@@ -11,6 +11,7 @@ from validation import shaped_network, timed_steps
 from validation.compare import compare
 from validation.shaped_network import Isolation
 from validation.suite import Prediction, Skip
+from validation.suites.ddp_live import real
 from validation.suites.ddp_live import suite as ddp_live
 from validation.suites.ddp_live.suite import RANKS, SUITE
 
@@ -30,6 +31,7 @@ def measured(monkeypatch):
     """Measure with processes that take a tenth of a second for every step."""
     monkeypatch.setattr(timed_steps, "measure_steps",
                         lambda steps, ranks, rate, tell: [0.1] * len(steps))  # fmt: skip
+    monkeypatch.setattr(real, "measure", lambda make, say: iter(()))
     monkeypatch.setattr(shaped_network, "find_isolation", lambda: Isolation("any", ("any",)))
     return SUITE.measure(lambda _: None) if SUITE.measure else ()
 

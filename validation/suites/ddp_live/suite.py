@@ -4,7 +4,7 @@ The processes have a network of their own: links of one rate to one switch (`sha
 sleeps as long as its passes are said to take (`timed_steps`), so that two cores play any number of
 ranks; what is exchanged is real. Measured and simulated is one program, the plan's. Plan
 "torch-ddp" is torch's own DistributedDataParallel, predicted by our data-parallel plan.
-Nothing is fitted on the cases.
+Other cases train in torch (`real`). Nothing is fitted on the cases.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from simulator.errors import InputError, UnknownNameError
 from validation.cases import Case, Conversion, convert_rows, number
 from validation.suite import Answer, Calibration, Predict, Prediction, Row, Skip, Suite
+from validation.suites.ddp_live import real
 
 if TYPE_CHECKING:
     from simulator.protocols import Machine, Plan
@@ -48,7 +49,7 @@ Settings = Mapping[str, str | float]
 
 
 def measure(say: Callable[[str], None]) -> Sequence[Case]:
-    """Measure the steps of all plans on this machine; takes about three minutes.
+    """Measure the steps of all plans on this machine; takes about five minutes.
 
     Raises
     ------
@@ -65,11 +66,18 @@ def measure(say: Callable[[str], None]) -> Sequence[Case]:
     origin = (f"{machine.machine}, {machine.build}", "own")
     cases: list[Case] = []
     for ranks in RANKS:
-        asked = [_case(_settings(ranks, done), 1.0, origin) for done in _asked()]
+        asked = [_case(_settings(ranks, done), 1.0, origin)
+                 for done in _asked() if ranks <= MOST_ALIKE or done.among_many]  # fmt: skip
         times_s = measure_steps([_stepped(case) for case in asked], ranks, RATE_BIT_PER_S, tell=say)
         cases += [replace(case, measured=time_s)
                   for case, time_s in zip(asked, times_s, strict=True)]  # fmt: skip
-    return cases
+
+    def real_case(settings: Settings, metric: str) -> Case:
+        group = "gradient compression" if metric == real.PAYS else real.HOGWILD
+        return replace(_case(settings, 1.0, origin), metric=metric, unit=real.UNITS[metric],
+                       group=group)  # fmt: skip
+
+    return [*cases, *real.measure(real_case, say)]
 
 
 def _asked() -> Iterator[_Done]:
@@ -158,6 +166,11 @@ class _Done(NamedTuple):
     passes_s: tuple[float, float]
     steps: float = 1.0
 
+    @property
+    def among_many(self) -> bool:
+        """Say whether it is measured between many ranks too, which takes long."""
+        return self.passes_s == PASSES_S[1] and self.steps == 1.0
+
 
 def _done(row: Row, where: str) -> _Done:
     """Return what the pattern of a row does.
@@ -196,6 +209,8 @@ def predict(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]
 def _predicted(case: Case) -> Answer:
     from simulator.engine.execute import execute
 
+    if case.metric in real.UNITS:
+        return real.predict(case, _machine)
     if case.text("workload") != "timed":
         return Skip(f"workload {case.text('workload')} is not one of given times")
     machine = _machine(int(case.number("on.devices")), case.number("on.rate_bit_per_s"))
@@ -248,7 +263,9 @@ def _by_formula(combine: Callable[[float, float], float]) -> Predict:
     """Return the baseline of a formula of computing and communicating at the nominal rate."""
 
     def run(cases: Sequence[Case], calibration: Calibration) -> Sequence[Answer]:
-        return [Prediction(combine(_compute_s(case), _exchange_s(case))) for case in cases]
+        return [Skip("a formula for steps of given times") if case.metric in real.UNITS
+                else Prediction(combine(_compute_s(case), _exchange_s(case)))
+                for case in cases]  # fmt: skip
 
     return run
 
@@ -282,6 +299,8 @@ def groups(case: Case) -> Sequence[str]:
     how TCP shares a link, which gives one flow more than another; simulated flows share evenly, so
     that workers stay in step, and send only while none of them receives.
     """
+    if case.metric in real.UNITS:
+        return (case.group,)
     plan = case.text("plan")
     if case.text("plan.mode") == "asynchronous":
         plan += ", asynchronous"
