@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simulator.errors import InputError
-from validation.cases import Case, Conversion, Tables, convert_table, number
+from validation.cases import Case, Conversion, Tables, convert_table, number, setting
 from validation.suite import Row
 
 SUITE = "scaling"
@@ -33,17 +32,16 @@ def convert(rows: Sequence[Row]) -> Conversion:
 def _pollux(row: Row, where: str) -> Case | str:
     """Return the case of a row of pollux_sia_throughputs."""
     nodes, devices = number(row, "n_nodes", where), number(row, "n_gpus", where)
-    digits = row["gpus_per_node_digits"].strip().removesuffix(".0")
-    if digits and (not digits.isdecimal() or _totals(digits) != (nodes, devices)):
-        raise InputError(f"{where}, column gpus_per_node_digits: expected the devices on each of "
-                         f"{nodes:g} nodes, together {devices:g}; got '{digits}'")  # fmt: skip
+    digits = setting(row["gpus_per_node_digits"])
+    if digits != "" and _totals(digits) != (nodes, devices):
+        return "the devices on each node contradict their number"
     return Case(
         suite=SUITE,
         group=row["app"],
         settings=_settings(row["app"], row, where)
         | {"on": SYSTEMS.get(row["cluster"], row["cluster"])}
         | _places(devices, nodes)
-        | ({"on.placement": float(digits)} if digits else {}),
+        | ({} if digits == "" else {"on.placement": digits}),
         metric="step_time_s",
         measured=number(row, "step_time_s", where),
         unit="s",
@@ -52,8 +50,10 @@ def _pollux(row: Row, where: str) -> Case | str:
     )
 
 
-def _totals(digits: str) -> tuple[float, float]:
-    return float(len(digits)), float(sum(int(digit) for digit in digits))
+def _totals(digits: str | float) -> tuple[float, float]:
+    """Return the number of nodes and of all devices."""
+    each = f"{digits:.0f}" if isinstance(digits, float) else ""
+    return float(len(each)), float(sum(map(int, each)))
 
 
 def _gavel(row: Row, where: str) -> Case | str:
