@@ -256,6 +256,9 @@ _GPU_FIELDS = (
               doc=f"dense peak on {dtype} of the ordinary units, 2 per multiply-add")
         for dtype in ("float64", "float32", "float16", "bfloat16", "int8")
     ),
+    Field(key="vector.issue_share", low=0.1, high=1,
+          doc="share of the float32 peak that its schedulers feed with an instruction each a "
+              "cycle, where the peak takes pairs of independent ones"),
     *(
         Field(key=f"tensor.{dtype}_flop_per_s", low=1e8, high=1e18,
               doc=f"dense peak on {dtype} of the matrix units, 2 per multiply-add")

@@ -36,7 +36,7 @@ class Chip:
     peaks : best rate by dtype, by matrix units where the chip has them, FLOP/s
     matrix_dtypes : that matrix units multiply
     vector_flop_per_s : of the ordinary units on float32
-    sustained_share : share of the float32 peak that its power sustains
+    sustained_share : share of the float32 peak that its power sustains and its schedulers feed
     link_bytes_per_s : of copies from the host; None: unknown, or there is no such link
     power_w : that it may draw, W; infinite where unknown
     """
@@ -115,7 +115,7 @@ def chip_of(spec: Spec) -> Chip:
         l2_bytes=spec.known("cache.l2_bytes") / dies,
         peaks={name: peak / dies for name, peak in _peaks(spec).items()},
         vector_flop_per_s=spec.known("vector.float32_flop_per_s") / dies,
-        sustained_share=sustained_share(spec),
+        sustained_share=sustained_share(spec) * (spec.number("vector.issue_share") or 1.0),
         link_bytes_per_s=_link_bytes_per_s(spec),
         power_w=(spec.number("power.tdp_w") or math.inf) / dies,
         matrix_dtypes=frozenset(

@@ -24,9 +24,16 @@ def test_each_number_is_power_over_peak_of_the_card_that_it_names(architecture):
 
 
 def test_small_cards_sustain_less_than_their_peak():
-    for name in ("nvidia-t4", "nvidia-l4", "nvidia-tesla-p4", "nvidia-k80"):
+    for name in ("nvidia-t4", "nvidia-l4", "nvidia-tesla-p4"):
         assert 0.3 < sustained_share(find_spec(name)) < 0.8
         assert chip_of(find_spec(name)).sustained_share == sustained_share(find_spec(name))
+
+
+@pytest.mark.parametrize("name", ["nvidia-k40", "nvidia-k80"])
+def test_schedulers_that_feed_a_part_of_the_peak_leave_less(name):
+    spec = find_spec(name)
+    fed = spec.known("vector.issue_share")
+    assert chip_of(spec).sustained_share == pytest.approx(fed * sustained_share(spec))
 
 
 def test_a_share_says_where_it_is_from():

@@ -100,8 +100,9 @@ def _remarks(cases: Sequence[Case], known: Mapping[str, float]) -> Sequence[str]
         "One number is fitted: the pace of a K80 whose board's other GPU computes too "
         "(`board.pace` in the catalog), on InceptionV3 and AlexNet with 2 to 4 GPUs of one node, "
         "and 8 to 32 of several. All else comes from datasheets, measured copies and plans.",
-        "K80 and P100 ran TensorFlow of 2017, whose kernels are slower than those that the devices "
-        "were timed with; that is not modelled, and what is off by it on one GPU is on all.",
+        "What Kepler's schedulers feed of its peak (`vector.issue_share`) is a published figure, "
+        "looked up because steps on one K80 came out a quarter too quick. P100s ran TensorFlow of "
+        "2017, whose kernels are slower than those that they were timed with since.",
         "Tables of NVIDIA do not tell all batches: 256 images a GPU are taken in mixed precision, "
         "128 in others.",
     )
