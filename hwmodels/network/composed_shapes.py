@@ -95,7 +95,7 @@ def rail_optimised(
     tree = up_down("rails", router, wires[:levels], ["rail", "spine"][:levels])
     node, rail = np.divmod(np.arange(count * rails), rails)
     place = (node // unit * rails + rail) * unit + node % unit
-    fabric = _numbered(tree, place)
+    fabric = numbered(tree, place)
     return _nodes("rail_optimised", inside, fabric, pcie, rails, through_peer)
 
 
@@ -204,8 +204,13 @@ def _copied(inside: Topology, count: int) -> Links:
     return Links(tail, head, *(np.tile(value, count) for value in values))
 
 
-def _numbered(topology: Topology, place: IntArray) -> Topology:
-    """Return the network where device i is the one that had number place[i]."""
+def numbered(topology: Topology, place: IntArray) -> Topology:
+    """Return the network where device i is the one that had number place[i].
+
+    >>> from hwmodels.network.shapes import star
+    >>> numbered(star(3, Wire([1e9, 2e9, 3e9])), np.array([2, 0, 1])).routes([0], [1]).tolist()
+    [[2, 3]]
+    """
     node = np.arange(topology.nodes)
     node[place] = np.arange(topology.devices)
     return replace(topology, tail=node[topology.tail], head=node[topology.head],

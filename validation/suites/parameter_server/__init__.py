@@ -1,0 +1,1 @@
+"""Published measurements of parameter servers."""
