@@ -162,14 +162,14 @@ class Federated:
             update = _update(job, self, task)
             yield rank.recv(job.params, source=server)
             if down is not None:
-                yield rank.sleep(job.params.nbytes / (down * task.luck[0]))
+                yield rank.sleep(job.params.nbytes / (down * task.luck_down))
             for _ in range(self.local_steps):
                 yield rank.compute(job.local_step, slowdown)
             if task.dropped:
                 yield rank.send(GONE, to=server)
                 continue
             if up is not None:
-                yield rank.sleep(update.nbytes / (up * task.luck[1]))
+                yield rank.sleep(update.nbytes / (up * task.luck_up))
             yield rank.send(update, to=server)
 
 

@@ -22,12 +22,13 @@ class Task:
     ----------
     peers : how many other clients report to the same server
     dropped : whether the client is gone before it reports
-    luck : how many times its usual rates its links have, down and up
+    luck_down, luck_up : how many times its usual rate its link has, each way
     """
 
     peers: int
     dropped: bool
-    luck: tuple[float, float] = (1.0, 1.0)
+    luck_down: float = 1.0
+    luck_up: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,10 +85,9 @@ def population(
         groups = np.split(chosen, cuts)
         members.append(groups)
         peers = np.repeat([len(group) - 1 for group in groups], [len(group) for group in groups])
-        luck = fleet.luck(selected, draw).T
-        for client, *task in zip(*(one.tolist() for one in (chosen, peers, dropped, luck)),
-                                 strict=True):  # fmt: skip
-            tasks[client].append(Task(task[0], task[1], tuple(task[2])))
+        columns = (chosen, peers, dropped, *fleet.luck(selected, draw))
+        for client, *task in zip(*(one.tolist() for one in columns), strict=True):
+            tasks[client].append(Task(*task))
     download, upload = fleet.rates(clients, seed)
     return Population(fleet.slowdown(clients, seed), download, upload, members, tasks)
 
