@@ -4,13 +4,15 @@ A step computes, and averages gradients by a ring over all devices while its bac
 
     step = (1 + jitter largest(nodes)) max(compute, (1 - overlap) compute + exchange)
     compute = of_batch (start + sample batch^growth) (1 + host (most - 1))
-    exchange = 2 (p-1)/p bytes / bandwidth + buckets 2 (nodes-1) hop
+    exchange = 2 (p-1)/p bytes / bandwidth + 2 (nodes-1) hop + lg(nodes) small
 
 The ring's bandwidth is that between nodes, or within one where there is one. That between nodes is
 the slowest link's, is lower between just two nodes, as both directions join the same pair, and
 lower where many devices of a node pass data on by the host. A chunk that travels round the ring
-passes `nodes` links between nodes twice, whose latency is all that counts. `most` devices share
-a host, which feeds them. Each step waits for the slowest node: `largest(n)` is the mean of the
+passes `nodes` links between nodes twice, whose latency is all that counts; buckets of gradients
+follow each other closely, so it counts once. Collectives of few bytes beside the gradients (buffers
+of normalizations, statistics) go by trees. `most` devices share a host, which feeds them. Each step
+waits for the slowest node: `largest(n)` is the mean of the
 largest of n standard normal numbers (Blom, "Statistical Estimates and Transformed
 Beta-Variables", 1958).
 
@@ -25,7 +27,6 @@ from typing import TypeAlias
 import numpy as np
 
 from simulator.ops import FloatArray
-from simulator.workload import BUCKET_BYTES
 from validation.suites.scaling.runs import Runs
 
 Numbers: TypeAlias = Mapping[str, FloatArray]
@@ -76,10 +77,9 @@ def bandwidth(numbers: Numbers, runs: Runs) -> FloatArray:
 
 
 def latency_s(numbers: Numbers, runs: Runs) -> FloatArray:
-    """Return the latency of the rings of all buckets (n,), seconds."""
-    buckets = np.maximum(1.0, numbers["known_bytes"] / BUCKET_BYTES)
-    found: FloatArray = buckets * 2 * (runs.nodes - 1) * numbers["hop_s"]
-    return found
+    """Return the latency of the exchange of a step (n,), seconds."""
+    found: FloatArray = 2 * (runs.nodes - 1) * numbers["hop_s"]
+    return found + np.log2(runs.nodes) * numbers["small_s"]
 
 
 def slowest(numbers: Numbers, runs: Runs) -> FloatArray:

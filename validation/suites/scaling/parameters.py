@@ -50,6 +50,7 @@ APP = (
     Parameter("host_share", 0.02, 1.5),
     Parameter("jitter", 0.01, 1.0),
     Parameter("overlap", 2 / 3, 0.5, share=True),
+    Parameter("small_s", 1e-3, 1.0),
 )
 """Of an application, beside those whose centres are its own."""
 OF_BATCH = Parameter("of_batch", 1.0, 0.1)
@@ -141,7 +142,6 @@ def _outward(one: Parameter, place: float) -> float:
 def numbers_of(tables: Mapping[str, Any], runs: Runs) -> Numbers:
     """Return the numbers of tables for each run."""
     network = {name: np.full(len(runs.app), value) for name, value in tables["network"].items()}
-    known = np.array([float(app_entry(app)["bytes"]) for app in runs.apps])
     names = tables["app"][runs.apps[0]]
     own = {
         name: np.array([tables["app"][app][name] for app in runs.apps])[runs.app] for name in names
@@ -150,7 +150,6 @@ def numbers_of(tables: Mapping[str, Any], runs: Runs) -> Numbers:
     return {
         **network,
         **own,
-        "known_bytes": known[runs.app],
         OF_BATCH.name: np.array([batches.get(name, 1.0) for name in batches_of(runs)]),
     }
 
