@@ -97,6 +97,11 @@ def test_a_synchronous_parameter_server_learns_what_data_parallel_learns_bit_for
     assert (found.parameters == by_hand(3, 12)).all()
 
 
+def test_workers_in_groups_learn_what_data_parallel_learns():
+    found = trained(ParameterServer(group=2, servers=2, overlap=True), 6)
+    assert near(found.parameters, by_hand(4, 12), 1e-5)
+
+
 def test_buckets_change_nothing():
     small = trained(DataParallel(bucket_bytes=40.0), 3)
     assert (small.parameters == trained(DataParallel(), 3).parameters).all()
