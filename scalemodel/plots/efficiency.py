@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scalemodel.plots.style import COLOURS, GREY, MARKERS, drawing
+from scalemodel.plots.style import COLOURS, GREY, MARKERS, drawing, logarithmic
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def plot_efficiency(points: Sequence[Point], title: str = "Time to accuracy") ->
         for at, (line, of_line) in enumerate(_lines(points, name).items()):
             look: dict[str, Any] = {
                 "color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)],
-                "label": line, "capsize": 3,
+                "label": line, "capsize": 3, "markersize": max(4.0, 9.0 - 1.5 * at),
             }  # fmt: skip
             for axes, what in zip(panels, ("step_time_s", "steps", "time_s"), strict=True):
                 _draw(axes, of_line, places, what, look)
@@ -121,17 +121,15 @@ def _draw_fit(axes: Axes, points: Sequence[Point], places: Mapping[Any, float]) 
 
 def _vertical(axes: Axes, unit: str) -> None:
     """Let an axis begin at 0, or be logarithmic where values differ much."""
-    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import EngFormatter
 
     low, high = axes.dataLim.intervaly
     if 0 < low < high / WIDE:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        logarithmic(axes, "y", unit)
         axes.set_ylim(_round(low, up=False), _round(high, up=True))
     else:
         axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(EngFormatter(unit))
+        axes.yaxis.set_major_formatter(EngFormatter(unit))
 
 
 def _round(value: float, up: bool) -> float:

@@ -111,6 +111,24 @@ def processors_axis(axes: Axes, values: Sequence[float], name: str = "threads") 
     axes.set_xlabel(name)
 
 
+def logarithmic(axes: Axes, which: str, unit: str = "") -> None:
+    """Make an axis logarithmic, with ticks at 1, 2 and 5 times powers of ten.
+
+    Parameters
+    ----------
+    axes : whose axis
+    which : "x" or "y"
+    unit : shown at ticks, with a prefix: 5 ms
+    """
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(EngFormatter(unit) if unit else "{x:g}")
+
+
 def _apart(ticks: Sequence[float]) -> list[float]:
     """Return ticks of which each is at least 1.35 times the one before, so labels stay apart."""
     kept = [ticks[0]]

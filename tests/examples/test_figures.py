@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ("05_which_network", "06_400_instead_of_100", "11_federated_deadline")
+EXAMPLES = (
+    "05_which_network", "06_400_instead_of_100", "08_all_reduce_or_parameter_server",
+    "09_one_straggler", "10_local_steps", "11_federated_deadline",
+)  # fmt: skip
 
 
 @pytest.mark.slow
