@@ -19,6 +19,8 @@ SHARES = ("accuracy", "last_accuracy")
 """Columns that people are shown in percent."""
 TOLD = ("target", "seeds")
 """Columns that notes tell people."""
+FOLDED = "ranks simulated"
+"""Part of the note that says how many ranks differ: of those that learn, all do."""
 MOST_ROWS = 25
 """Of the judgements of one run, that people are shown."""
 
@@ -98,8 +100,17 @@ def _notes(points: Sequence[Point], single: bool) -> list[str]:
                   f"{run.samples_per_step:g} samples", *_reached(first)]  # fmt: skip
     elif first.target is not None:
         notes += _best(points)
-    told = dict.fromkeys(note for point in points for note in point.runs[0].found.run.notes)
-    return [*notes, *(f"note: {note}" for note in told)]
+    return [*notes, *_remarks(points)]
+
+
+def _remarks(points: Sequence[Point]) -> list[str]:
+    """Return the notes of the runs: those of all, and whose the others are."""
+    of = {point.name: [note for note in point.runs[0].found.run.notes if FOLDED not in note]
+          for point in points}  # fmt: skip
+    every = [note for notes in of.values() for note in notes]
+    return [f"note: {note}" if every.count(note) == len(of) else f"note on {name}: {note}"
+            for note, name in {note: name for name, notes in of.items() for note in notes}.items()
+            ]  # fmt: skip
 
 
 def _reached(point: Point) -> list[str]:

@@ -59,7 +59,7 @@ def drawn_gradients(
 
 
 def _gradient(lesson: Lesson, draw: np.random.Generator) -> torch.Tensor:
-    torch.manual_seed(int(draw.integers(2**63)))
+    torch.default_generator.manual_seed(int(draw.integers(2**63)))
     loss = lesson.loss_of(draw.integers(len(lesson.data.labels), size=lesson.batch))
     parts = torch.autograd.grad(loss, lesson.held)
     return torch.cat([part.flatten() for part in parts]).double()

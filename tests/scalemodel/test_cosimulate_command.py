@@ -105,6 +105,25 @@ def test_a_grid_gives_a_row_a_point(fine):
         assert float(row["time_to_target_s"]) == pytest.approx(product)
 
 
+@pytest.mark.parametrize(
+    ("plan", "values"),
+    [("parameter-server", "plan.staleness=0,4"), ("federated", "plan.wanted=1,2"),
+     ("local-sgd", "plan.every=1,4"), ("data-parallel", "workload.batch=4,16")],
+)  # fmt: skip
+def test_staleness_participation_local_steps_and_batches_are_swept(fine, plan, values):
+    mode = ("--set", "plan.mode=stale-synchronous") if "staleness" in values else ()
+    rows = rows_of(fine("--plan", plan, *mode, "--grid", values, "--target", 0.6, "-o", "csv"))
+    name, _, swept = values.partition("=")
+    assert [row[name] for row in rows] == swept.split(",")
+    assert all(row["reached"] == "1" for row in rows)
+
+
+def test_people_are_told_whose_a_note_is(fine):
+    text = fine("--steps", 3, "--against", "parameter-server,plan.mode=asynchronous")
+    assert "note on parameter-server,plan.mode=asynchronous: mean staleness" in text
+    assert "ranks simulated" not in text
+
+
 def test_other_plans_stand_beside_the_first_with_what_they_know_of_its_parameters(fine):
     document = json.loads(fine(
         "--plan", "local-sgd", "--set", "plan.every=4", "--set", "plan.slow_ranks=1", "--steps", 4,
