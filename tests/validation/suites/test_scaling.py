@@ -12,11 +12,12 @@ from validation.compare import compare
 from validation.suite import Prediction, Skip, find_suite
 from validation.suites.scaling.baselines import fit_baselines, only, pollux_s, usl_s
 from validation.suites.scaling.convert import convert
-from validation.suites.scaling.fits import devices, fit, predicted_s, stage_of
+from validation.suites.scaling.fits import fit, predicted_s
 from validation.suites.scaling.model import step_s
 from validation.suites.scaling.parameters import fit_numbers, numbers_of
 from validation.suites.scaling.runs import runs_of
 from validation.suites.scaling.simulated import simulated_s
+from validation.suites.scaling.stages import devices, stage_of
 from validation.suites.scaling.suite import SUITE, groups, predict
 
 RAW = Path("../shared/measured")
@@ -197,6 +198,13 @@ def test_runs_beyond_the_largest_stage_are_never_fitted():
     tables = fit(made(24))
     assert list(tables["systems"]["made"]) == ["8", "16"]
     assert fit(made(16)) == tables
+
+
+def test_a_table_without_small_runs_has_the_stages_that_it_can():
+    large = [one for one in made(16) if devices(one) > 8]
+    tables = fit(large)
+    assert list(tables["systems"]["made"]) == ["16"]
+    assert set(tables["case_ids"]) == {one.case_id for one in large}
 
 
 def test_a_table_of_large_runs_only_cannot_be_fitted():

@@ -22,6 +22,7 @@ from simulator.ops import FloatArray
 from validation.cases import Case
 from validation.suite import Answer, Calibration, Predict, Prediction, Skip
 from validation.suites.scaling.runs import Runs, runs_of
+from validation.suites.scaling.stages import UNKNOWN, stage_of
 
 Columns: TypeAlias = Callable[[Runs], FloatArray]
 LEAST = 1e-9
@@ -150,7 +151,6 @@ def form_s(name: str, numbers: Mapping[str, Sequence[float]], runs: Runs) -> Flo
 
 def baseline(name: str) -> Predict:
     """Return the prediction by a form."""
-    from validation.suites.scaling.fits import stage_of
 
     def run(cases: Sequence[Case], calibration: Calibration) -> list[Answer]:
         return [answer(case, calibration) for case in cases]
@@ -158,7 +158,7 @@ def baseline(name: str) -> Predict:
     def answer(case: Case, calibration: Calibration) -> Answer:
         found = stage_of(calibration.get("systems", {}), case)
         if found is None:
-            return Skip("nothing was fitted of this application on this system")
+            return Skip(UNKNOWN)
         numbers = found[1]["baselines"][name]
         return Prediction(float(form_s(name, numbers, runs_of([case]))[0]))
 

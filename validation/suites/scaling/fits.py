@@ -20,6 +20,7 @@ from validation.suites.scaling.baselines import fit_baselines, form_s
 from validation.suites.scaling.model import step_s
 from validation.suites.scaling.parameters import fit_numbers, numbers_of
 from validation.suites.scaling.runs import runs_of
+from validation.suites.scaling.stages import devices
 
 FEW = 16
 """Runs on more devices are never fitted, whatever the table holds."""
@@ -29,7 +30,9 @@ STAGES = (
     f"up to {FEW}. Fitted anew on any table, rows beyond {FEW} devices take no part. The upper "
     "halves are held out from the numbers, not from the form, which was chosen by their errors."
 )
+"""What the accuracy report says first."""
 NINE_OF_TEN = 0.9
+"""Share of errors that an interval holds."""
 
 
 def fit(cases: Sequence[Case]) -> Calibration:
@@ -57,28 +60,14 @@ def fit(cases: Sequence[Case]) -> Calibration:
     return {"case_ids": sorted(known), "remarks": remarks, "systems": systems}
 
 
-def devices(case: Case) -> float:
-    """Return how many devices a case has."""
-    return case.number("on.devices")
-
-
-def stage_of(systems: Mapping[str, Any], case: Case) -> tuple[int, Mapping[str, Any]] | None:
-    """Return the stage that predicts a case, and its largest number of devices; None: unknown."""
-    stages = {int(most): stage for most, stage in systems.get(case.text("on"), {}).items()}
-    if not stages:
-        return None
-    below = [most for most in stages if most < devices(case)]
-    most = max(below) if below else min(stages)
-    return (most, stages[most]) if case.text("workload") in stages[most]["app"] else None
-
-
 def _system(name: str, cases: Sequence[Case]) -> tuple[dict[str, Any], list[str]]:
     """Return the stages of a system, and what to say of them.
 
     How wrong a stage is beyond itself, the one before it tells: the stage itself cannot know.
     """
     top = int(max(map(devices, cases)))
-    sizes = sorted({max(1, top // 4), max(1, top // 2), top})
+    sizes = [most for most in sorted({max(1, top // 4), max(1, top // 2), top})
+             if _between(cases, 0, most)]  # fmt: skip
     stages = {most: _stage(_between(cases, 0, most)) for most in sizes}
     off = {most: _off(stages[most], _between(cases, most, 2 * most)) for most in sizes}
     # Of the first there is none before it: its own errors beyond itself have to do.

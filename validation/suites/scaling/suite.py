@@ -14,9 +14,9 @@ from validation.suite import Answer, Calibration, Prediction, Skip, Suite
 from validation.suites.scaling.baselines import FORMS, LINEAR, baseline
 from validation.suites.scaling.convert import SUITE as NAME
 from validation.suites.scaling.convert import convert
-from validation.suites.scaling.fits import devices, fit, predicted_s, stage_of
+from validation.suites.scaling.fits import fit, predicted_s
+from validation.suites.scaling.stages import UNKNOWN, devices, stage_of
 
-UNKNOWN = "nothing was fitted of this application on this system"
 MANY_NODES = 5
 """From so many on, the T4 traces spread devices evenly over 6, 8, 12 or 16 nodes."""
 
