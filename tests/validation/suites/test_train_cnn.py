@@ -108,6 +108,7 @@ def test_a_scaling_efficiency_is_a_case_of_its_own_metric():
     (SYNC, {"platform": "Elsewhere"}, "Elsewhere: throughput"),
     (README, {"model": "Segmentation/VNet"}, "model Segmentation/VNet"),
     (README, {"section": "elsewhere", "system": ""}, "elsewhere"),
+    (README, {"gpus": ""}, "no number of GPUs"),
 ])  # fmt: skip
 def test_rows_out_of_scope_say_why(row, change, reason):
     (found,) = convert([{**row, **change}]).out_of_scope

@@ -125,6 +125,8 @@ def _nvidia(
         return f"model {model}"
     system = next((one for key, one in tables()["NVIDIA"].items() if key in header), None)
     kind = next((key for key in tables()["precision"] if key in metric.lower()), None)
+    if not (row["gpus"] and row[column]):
+        return f"{model}: no number of GPUs, or no throughput"
     if system is None or kind is None or "SParsity" in header:
         return f"{model}: {header.strip()}, {metric}"
     precision = tables()["precision"][kind]

@@ -122,7 +122,7 @@ def _served(servers: int, colocated: bool) -> ParameterServer:
 
 def _between_nodes(setup: Setup, host: Host, node_s: float) -> float:
     """Return the time of a step where each node, which takes `node_s` alone, is a worker."""
-    count = setup.devices // host.node_devices
+    count = -(-setup.devices // host.node_devices)
     workers = paced([named_device(host.gpu)] * count, setup.step, node_s)
     machine = nodes_with_servers(host, workers)
     return _simulated(setup.step, machine, _served(count, False))
