@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -207,15 +208,18 @@ def cosimulate(
         ranks = lesson.all_learners(placement.size, roles.shared)
         watch = _Watch(lesson, ranks, roles, trial, judged)
 
-        def found(outcome: Outcome | None) -> Cosimulation:
+        def found(outcome: Outcome | None, interrupted: bool = False) -> Cosimulation:
             run = _run(watch.job(outcome is not None), machine, plan, placement, outcome)
+            if interrupted:
+                with suppress(_ReachedError):
+                    watch.end(run.time_s)
             return Cosimulation(run=run, data=data, parameters=watch.model().numpy(),
                                 **watch.columns())  # fmt: skip
 
         try:
             return found(_watched(job, machine, plan, watch, ranks))
         except KeyboardInterrupt:
-            raise InterruptedLearning(found(None)) from None
+            raise InterruptedLearning(found(None, interrupted=True)) from None
 
 
 def _checked(judging: Judging) -> Judging:

@@ -212,6 +212,9 @@ def cosimulate(
     """
     points_of_grid = named_once(map(parse_grid_entry, grid), "--grid")
     study = asked.study().merged(Study(grid=points_of_grid))
+    if study.bounds or study.minimize is not None:
+        raise InputError("what a scenario file asserts or minimizes is for predict and sweep; an "
+                         "accuracy that is wanted is the --target")  # fmt: skip
     with torch_needed("co-simulation"):
         import validation.torch_learning  # noqa: F401
     drawn.check(taught.target)

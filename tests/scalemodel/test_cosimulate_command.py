@@ -195,7 +195,7 @@ def test_an_interrupt_keeps_what_is_done(run, monkeypatch):
     result = run("--grid", "workload.batch=4,8", "--steps", 20, "-o", "json")
     assert result.exit_code == 130
     points = json.loads(result.stdout)["points"]
-    assert [one["runs"][0]["steps"][-1] for one in points] == [20, 9]
+    assert [one["runs"][0]["steps"][-1] for one in points] == [20, 10]
 
 
 # --- what makes no sense -------------------------------------------------------------------------
@@ -224,3 +224,12 @@ def test_an_interrupt_keeps_what_is_done(run, monkeypatch):
 )
 def test_what_makes_no_sense_is_said(refused, words, message):
     assert message in refused(*words)
+
+
+def test_what_a_scenario_file_asserts_is_not_passed_over(app, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('workload = "mlp"\non = "raspberry-pi-4"\nassert = ["step_time_s <= 1 s"]\n',
+                    encoding="utf-8")  # fmt: skip
+    result = CliRunner().invoke(app, ["cosimulate", "--scenario", str(path)])
+    assert result.exit_code == 1
+    assert "for predict and sweep" in result.stderr
