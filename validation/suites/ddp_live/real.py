@@ -25,9 +25,10 @@ Settings = Mapping[str, str | float]
 PAYS, HOGWILD = "rate_bit_per_s", "throughput"
 """Metrics: below which rate compression pays; samples a second of all processes."""
 UNITS = {PAYS: "bit/s", HOGWILD: "samples/s"}
+GROUPS = {PAYS: "rate below which compression pays", HOGWILD: "throughput of hogwild"}
 DEVICES = 2
-RATES_BIT_PER_S = tuple(1e9 * 2 ** (half / 2) for half in range(-1, 6))
-"""At which plain and compressed steps are timed: from 0.7 to 5.7 Gbit/s."""
+RATES_BIT_PER_S = tuple(1e9 * 2 ** (half / 2) for half in range(-2, 6))
+"""At which plain and compressed steps are timed: from 0.5 to 5.7 Gbit/s."""
 WIDE_MLP: Settings = {"workload": "mlp", "workload.batch": 32.0, "workload.width": 1024.0,
                       "workload.depth": 3.0, "workload.training": "true"}  # fmt: skip
 SMALL_CNN: Settings = {"workload": "small-cnn", "workload.batch": 32.0,

@@ -73,9 +73,8 @@ def measure(say: Callable[[str], None]) -> Sequence[Case]:
                   for case, time_s in zip(asked, times_s, strict=True)]  # fmt: skip
 
     def real_case(settings: Settings, metric: str) -> Case:
-        group = "gradient compression" if metric == real.PAYS else real.HOGWILD
         return replace(_case(settings, 1.0, origin), metric=metric, unit=real.UNITS[metric],
-                       group=group)  # fmt: skip
+                       group=real.GROUPS[metric])  # fmt: skip
 
     return [*cases, *real.measure(real_case, say)]
 
