@@ -43,7 +43,7 @@ NETWORKS = {
     "rails": rail_optimised(DEVICES // PER_NODE, NODE, LINK, wire("pcie4-x16")),
 }
 ALGORITHMS = ["ring", "recursive_doubling", "halving_doubling", "double_tree", "hierarchical"]
-SIZES = [10 ** (3 + step / 4) for step in range(25)]  # 1 kB to 1 GB
+SIZES = [round(10 ** (3 + step / 4)) for step in range(25)]  # 1 kB to 1 GB
 
 
 def time_s(topology, algorithm, nbytes):

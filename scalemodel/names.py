@@ -108,8 +108,24 @@ RECORDS: Mapping[str, Callable[[], list[Record]]] = {
 """What there is of each kind."""
 
 
+def kind_and_name(text: str) -> tuple[str, str]:
+    """Return of which kind a thing is, and its name; "suite:federated" says the kind itself.
+
+    Raises
+    ------
+    UnknownNameError : nothing has this name
+
+    >>> kind_and_name("federated"), kind_and_name("suite:federated")
+    (('plan', 'federated'), ('suite', 'federated'))
+    """
+    kind, _, name = text.partition(":")
+    return (kind, name) if name and kind in RECORDS else (kind_of(text), text)
+
+
 def kind_of(name: str) -> str:
     """Return of which kind the thing of this name, or in a file of this name, is.
+
+    A suite may be named as the plan that it judges, which comes first.
 
     Raises
     ------

@@ -12,6 +12,9 @@ from simulator.units import parse_quantity
 from simulator.workload import SEND_RECV, Pattern, Workload
 from workloads.model import Value
 
+ROUNDING = 1e-12
+"""How far "2.01 MB" is from a whole number of bytes, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class PatternModel:
@@ -48,8 +51,9 @@ class PatternModel:
                 raise UnknownNameError(f"parameter of {self.name}", key, self.parameters)
         chosen = {**self.parameters, **parameters}
         size, count = chosen["nbytes"], chosen["count"]
-        nbytes = parse_quantity(size, "bytes", f"{self.name}: nbytes")
-        if nbytes < 0 or nbytes % 1:
+        asked = parse_quantity(size, "bytes", f"{self.name}: nbytes")
+        nbytes = float(round(asked))
+        if nbytes < 0 or abs(asked - nbytes) > ROUNDING * nbytes:
             raise InputError(f"{self.name}: nbytes must be a whole number of at least 0; "
                              f"got {size!r}")  # fmt: skip
         check_whole(f"{self.name}: count", count, 1)

@@ -36,7 +36,7 @@ def show(
         str,
         Argument(
             help="a device, system or link, a file of one (.toml), a shape, workload, plan, "
-            "suite or law"
+            "suite or law; suite:NAME where a plan has the same name"
         ),
     ],
     settings: Annotated[
@@ -50,9 +50,9 @@ def show(
     Of a device that is every number with its source; of a workload, how much it computes, moves
     and keeps, and how that grows with its sizes.
     """
-    from scalemodel.names import kind_of
+    from scalemodel.names import kind_and_name
 
-    kind = kind_of(name)
+    kind, name = kind_and_name(name)
     values = named_once(map(parse_setting, settings), "--set")
     if values and kind not in ("device", "system", "workload"):
         raise InputError(f"--set {next(iter(values))}: a {kind} has no parameters to set here")
