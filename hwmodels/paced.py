@@ -141,8 +141,9 @@ def with_step_time(
     >>> bool(0.180 < sm.simulate(step, known, sm.DataParallel()).step_time_s < 0.200)
     True
     """
-    if not 0 < step_s < math.inf:
-        raise InputError(f"known step time: expected positive seconds, got {step_s}")
+    number = isinstance(step_s, (int, float)) and not isinstance(step_s, bool)
+    if not number or not 0 < step_s < math.inf:
+        raise InputError(f"known step time: expected positive seconds, got {step_s!r}")
     graph, made = Job.of(workload).step.graph, dict[int, Device]()
     for device in machine.devices:
         if id(device) in made:

@@ -38,6 +38,9 @@ ROOTS: tuple[str, ...] = ("workload", "on", "plan", "job")
 FIELDS: tuple[str, ...] = ("workload", "on", "plan", "steps", "seed")
 """What a parameter without a dot may be."""
 
+STEP_TIME = "on.step_time_s"
+"""What a step of the workload was timed to take on one device of the machine."""
+
 MOST_GRID_POINTS = 1_000_000
 """A grid above this is taken for a mistake: its table would not fit into an ordinary memory."""
 
@@ -371,3 +374,18 @@ def _axis(name: str, values: Iterable[Value]) -> tuple[Value, ...]:
             raise InputError(f"grid '{name}': {value!r} stands twice")
         seen.add(value)
     return axis
+
+
+def check_still_timed(changed: Iterable[str]) -> None:
+    """Raise where a step that was timed once is asked of another workload or machine.
+
+    Raises
+    ------
+    InputError : names what changes
+
+    >>> check_still_timed(["plan.bucket_bytes", "on.devices"])
+    """
+    for name in changed:
+        if name == "on" or name.split(".")[0] == "workload":
+            raise InputError(f"{STEP_TIME} was timed of one workload on one kind of device; it "
+                             f"says nothing of another {name}")  # fmt: skip

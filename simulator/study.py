@@ -29,7 +29,16 @@ from typing import Any
 from simulator.bounds import Bound, parse_bound
 from simulator.errors import FileError, InputError, UnknownNameError
 from simulator.files import read_toml
-from simulator.scenario import FIELDS, Grid, Scenario, T, Value, checked_grid
+from simulator.scenario import (
+    FIELDS,
+    STEP_TIME,
+    Grid,
+    Scenario,
+    T,
+    Value,
+    check_still_timed,
+    checked_grid,
+)
 
 KEYS: tuple[str, ...] = (*FIELDS, "devices", "set", "grid", "assert", "minimize", "job")
 """What a scenario file may hold."""
@@ -59,6 +68,8 @@ class Study:
     def __post_init__(self) -> None:
         for name in self.values.keys() & self.grid.keys():
             raise InputError(f"{name} is given both a value ({self.values[name]}) and a grid")
+        if STEP_TIME in self.values:
+            check_still_timed(self.grid)
 
     def merged(self, other: Study) -> Study:
         """Return this study with another's wishes laid over it (flags over a file).

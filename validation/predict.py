@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from hwmodels.devices import find_device, with_fields
+from hwmodels.paced import with_step_time
 from hwmodels.system_files import find_system, is_system, system_names, unknown_machine
 from hwmodels.this_machine import NAME as THIS_MACHINE
 from hwmodels.this_machine import this_machine
@@ -18,7 +19,7 @@ from simulator.memory import largest_batch as largest_that_fits
 from simulator.memory import memory_of_a_rank
 from simulator.protocols import Device, Machine, Plan
 from simulator.run import Run
-from simulator.scenario import Scenario, Value
+from simulator.scenario import STEP_TIME, Scenario, Value
 from simulator.simulate import simulate
 from simulator.workload import Workload
 from workloads.patterns import PATTERNS
@@ -135,9 +136,17 @@ def bind(scenario: Scenario, plan: Plan | None = None) -> Binding:
     if not isinstance(scenario, Scenario):
         raise InputError(f"scenario: expected a Scenario, got {scenario!r}")
     workload = workload_of(scenario.workload, scenario.under("workload"))
-    machine = machine_of(scenario)
+    machine = _timed(machine_of(scenario), workload, scenario)
     found = plan_of(scenario) if plan is None else plan
     return Binding(workload, machine, found, tariff_of(scenario, workload))
+
+
+def _timed(machine: Machine, workload: Workload, scenario: Scenario) -> Machine:
+    """Return a machine on each of whose devices a step takes what the scenario knows of it."""
+    step_s = scenario.parameters.get(STEP_TIME)
+    if step_s is None:
+        return machine
+    return with_step_time(machine, workload, step_s)  # type: ignore[arg-type]  # checked there
 
 
 def workload_of(name: str, parameters: Mapping[str, Value]) -> Workload:
@@ -155,13 +164,15 @@ def _workload(name: str, parameters: tuple[tuple[str, Any, type], ...]) -> Workl
 def machine_of(scenario: Scenario) -> Machine:
     """Return the machine of a scenario, with its fields changed as the scenario says.
 
-    Of a system `on.devices` says how many; other parameters belong to it or to its devices.
+    Of a system `on.devices` says how many; other parameters belong to it or to its devices. The
+    time that a step is known to take does not count here, as it is that of a workload.
 
     >>> scenario = Scenario(workload="mlp", on="dgx-a100-80gb", parameters={"on.devices": 16})
     >>> len(machine_of(scenario).devices)
     16
     """
     changes: dict[str, Any] = scenario.under("on")
+    changes.pop(STEP_TIME.removeprefix("on."), None)
     if is_system(scenario.on):
         return _system_machine(scenario.on, changes.pop("devices", None), changes)
     device = named_device(scenario.on)

@@ -13,7 +13,14 @@ from scalemodel.output import Output, emit
 from simulator.bounds import broken_bounds, check_bounds
 from simulator.errors import InputError
 from simulator.run import Run
-from simulator.scenario import Scenario, Value, named_once, parse_setting
+from simulator.scenario import (
+    STEP_TIME,
+    Scenario,
+    Value,
+    check_still_timed,
+    named_once,
+    parse_setting,
+)
 from simulator.study import Study
 
 if TYPE_CHECKING:
@@ -26,6 +33,7 @@ EXAMPLES = """
   scalemodel predict resnet50 --on amd-epyc-7742 --against raspberry-pi-4
   scalemodel predict resnet50 --on this-machine --threads 2 --against plan.threads=1
   scalemodel predict resnet50 --on amd-epyc-7742 --threads 64 --against nvidia-t4
+  scalemodel predict resnet50 --on dgx-1 --set workload.training=true --set 'on.step_time_s=180 ms'
   scalemodel predict resnet50 --on nvidia-a100-sxm-80gb --largest-batch
   scalemodel predict resnet50 --on this-machine --grid plan.threads=1..4 --minimize step_time_s
 """
@@ -97,6 +105,8 @@ def _scenarios(study: Study, changes: Mapping[str, Value]) -> list[Scenario]:
     scenario = study.scenario()
     if not changes:
         return [scenario]
+    if STEP_TIME in scenario.parameters:
+        check_still_timed(changes)
     both = [scenario, scenario.changed(changes)]
     if "on" in changes and "plan.threads" in scenario.parameters.keys() - changes.keys():
         alone = [first_device(one.on).max_threads == 1 for one in both]

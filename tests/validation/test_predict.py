@@ -10,6 +10,7 @@ from hwmodels.devices import find_device, find_spec, with_fields
 from simulator.errors import DoesNotFitError, FileError, InputError, UnitError, UnknownNameError
 from simulator.protocols import Placement
 from simulator.scenario import Scenario
+from simulator.study import Study
 from validation.predict import bind, largest_batch, predict, workload_of
 from validation.what_if import WhatIf
 from workloads.plans import Single, Threads
@@ -171,3 +172,31 @@ def test_equal_values_of_other_types_are_not_taken_for_one_another() -> None:
     assert workload_of("mlp", {"training": True}).training
     with pytest.raises(InputError, match="training must be true or false"):
         workload_of("mlp", {"training": 1})
+
+
+class TestAStepThatWasTimed:
+    KNOWN = Scenario(
+        workload="resnet50",
+        on="dgx-1",
+        plan="data-parallel",
+        parameters={"workload.batch": 64, "workload.training": True, "on.step_time_s": "180 ms"},
+    )
+
+    def test_takes_that_on_one_device_and_more_by_what_many_exchange(self) -> None:
+        alone, eight = (
+            predict(self.KNOWN.changed({"on.devices": devices})).step_time_s for devices in (1, 8)
+        )
+        assert alone == pytest.approx(0.180, rel=0.005)
+        assert alone < eight < 1.2 * alone
+
+    @pytest.mark.parametrize("seconds", [0, -1.0, True])
+    def test_takes_some_time(self, seconds: float) -> None:
+        with pytest.raises(InputError, match="known step time: expected positive seconds"):
+            predict(self.KNOWN.changed({"on.step_time_s": seconds}))
+
+    @pytest.mark.parametrize("name", ["on", "workload", "workload.batch"])
+    def test_says_nothing_of_other_steps(self, name: str) -> None:
+        values = {"workload": "resnet50", "on": "dgx-1", "on.step_time_s": 0.18}
+        values.pop(name, None)
+        with pytest.raises(InputError, match=f"says nothing of another {name}"):
+            Study(values=values, grid={name: (1, 2)})
