@@ -9,7 +9,7 @@ import pytest
 from hwmodels.devices import find_device, find_spec, with_fields
 from simulator.errors import DoesNotFitError, FileError, InputError, UnitError, UnknownNameError
 from simulator.protocols import Placement
-from simulator.scenario import Scenario
+from simulator.scenario import Scenario, Value
 from simulator.study import Study
 from validation.predict import bind, largest_batch, predict, workload_of
 from validation.what_if import WhatIf
@@ -196,7 +196,7 @@ class TestAStepThatWasTimed:
 
     @pytest.mark.parametrize("name", ["on", "workload", "workload.batch"])
     def test_says_nothing_of_other_steps(self, name: str) -> None:
-        values = {"workload": "resnet50", "on": "dgx-1", "on.step_time_s": 0.18}
+        values: dict[str, Value] = {"workload": "resnet50", "on": "dgx-1", "on.step_time_s": 0.18}
         values.pop(name, None)
         with pytest.raises(InputError, match=f"says nothing of another {name}"):
             Study(values=values, grid={name: (1, 2)})

@@ -19,6 +19,7 @@ from simulator.errors import InputError, UnknownNameError
 from simulator.workload import Job, Workload
 from validation import torch_models
 from workloads.capture import OPTIMIZERS, calls_of, capture
+from workloads.models.images import Residuals
 
 
 class Eager(TorchDispatchMode):
@@ -93,7 +94,10 @@ class First(nn.Module):
 
 CASES = {
     "mlp": (lambda: torch_models.mlp([8, 16, 16, 5]), lambda: [torch.randn(3, 8)]),
-    "resnet": (lambda: torch_models.resnet((1, 1), 4, 8, 5), lambda: [torch.randn(2, 3, 32, 32)]),
+    "resnet": (
+        lambda: torch_models.resnet(Residuals((1, 1)), 8, 5),
+        lambda: [torch.randn(2, 3, 32, 32)],
+    ),
     "mobilenet": (
         lambda: torch_models.mobilenet_v2([(1, 16, 1, 1), (6, 24, 2, 2)], 5),
         lambda: [torch.randn(2, 3, 32, 32)],
@@ -231,7 +235,9 @@ def test_the_second_step_counts_so_that_optimizer_state_is_there():
 
 
 def test_a_module_is_neither_run_nor_changed():
-    module = nn.Sequential(torch_models.resnet((1, 1), 1, 8, 5), nn.Dropout()).eval()
+    module = nn.Sequential(
+        torch_models.resnet(Residuals((1, 1), expansion=1), 8, 5), nn.Dropout()
+    ).eval()
     before = {name: one.clone() for name, one in module.state_dict().items()}
     random = torch.random.get_rng_state()
     capture(module, (2, 3, 32, 32), optimizer="adamw")
