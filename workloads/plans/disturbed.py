@@ -7,6 +7,7 @@ Their parameters stand beside those of the plan that they disturb:
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from simulator.errors import InputError
 from simulator.ops import IntArray
 from simulator.protocols import Machine, Placement, Plan, Program
 from simulator.streams import stream
+from simulator.units import format_quantity
 from simulator.workload import Job
 from workloads.plans.checks import disturbable, not_negative, number, one_of, positive, whole
 
@@ -96,9 +98,10 @@ class Failures:
 
     A rank that fails restarts, and does once more what it did since its last checkpoint; whoever
     waits for it waits, as all would who started again with it. Failures of a rank come by chance
-    at an even rate. They take effect, and checkpoints are written, between works: one failure at
-    most, and none while the rank restarts, so that an `mtbf_s` that is not well above the time
-    between works, or between checkpoints, counts too few.
+    at an even rate, also while it does something once more, or writes a checkpoint, but not while
+    it restarts: w seconds between checkpoints take (exp(w / mtbf) - 1) (mtbf + restart) on average
+    (Daly, 2006). They take effect, and checkpoints are written, between works. Of several ranks
+    that is true to first order: time in which one waits for others counts as its own.
 
     Parameters
     ----------
@@ -134,24 +137,65 @@ class Failures:
 
     def program(self, rank: Rank, job: Job) -> Program:
         """Do what the plan does, with checkpoints and restarts between works."""
-        draw = stream(job.seed, rank.id, "failures")
-        mtbf_s, every_s = _or_never(self.mtbf_s), _or_never(self.checkpoint_every_s)
-        failing_s, saved_s, due_s = mtbf_s * draw.standard_exponential(), 0.0, every_s
-        program, answer = self.plan.program(rank, job), None
+        life = _Life(self, stream(job.seed, rank.id, "failures"))
+        every_s = _or_never(self.checkpoint_every_s)
+        due_s, program, answer = every_s, self.plan.program(rank, job), None
         while (action := _next(program, answer)) is not None:
             if _computed(action) is not None:
-                now_s = yield NOW
-                if failing_s <= now_s:
-                    lost_s = self.restart_s + max(0.0, failing_s - saved_s)
-                    yield Count("failures")
-                    yield Sleep(lost_s)
-                    now_s, saved_s = now_s + lost_s, saved_s + lost_s
-                    failing_s = now_s + mtbf_s * draw.standard_exponential()
+                now_s = yield from life.until((yield NOW))
                 if now_s >= due_s:
                     yield Sleep(self.checkpoint_s)
-                    saved_s = now_s + self.checkpoint_s
+                    now_s = yield from life.until(now_s + self.checkpoint_s)
+                    life.saved_s = now_s
                     due_s = every_s * (now_s // every_s + 1)
             answer = yield action
+        yield from life.until((yield NOW))
+
+
+MOST_ATTEMPTS = 1e4
+"""A rank that begins more often on average would hardly ever end."""
+
+
+class _Life:
+    """Follow one rank from one failure to the next.
+
+    Parameters
+    ----------
+    failures : what is known of them
+    draw : of the times between them
+
+    `saved_s` is when the rank, had it never failed since, would have written its last checkpoint.
+    """
+
+    def __init__(self, failures: Failures, draw: np.random.Generator) -> None:
+        self._failures, self._draw = failures, draw
+        self._mtbf_s = _or_never(failures.mtbf_s)
+        self.saved_s = 0.0
+        self._failing_s = self._next_s()
+
+    def _next_s(self) -> float:
+        return self.saved_s + self._mtbf_s * self._draw.standard_exponential()
+
+    def until(self, now_s: float) -> Generator[Action, Any, float]:
+        """Do what was done since the last checkpoint until no failure comes; return the time then.
+
+        Raises
+        ------
+        InputError : that would take far too many attempts
+        """
+        needed_s = now_s - self.saved_s
+        if needed_s > self._mtbf_s * math.log(MOST_ATTEMPTS):
+            need, mtbf = (format_quantity(one, "s") for one in (needed_s, self._mtbf_s))
+            raise InputError(f"plan of failures: a rank that fails every {mtbf} does not get "
+                             f"through {need} without a checkpoint; make mtbf_s longer, or "
+                             "checkpoint_every_s shorter")  # fmt: skip
+        while self._failing_s < now_s:
+            lost_s = self._failures.restart_s + self._failing_s - self.saved_s
+            yield Count("failures")
+            yield Sleep(lost_s)
+            now_s, self.saved_s = now_s + lost_s, self.saved_s + lost_s
+            self._failing_s = self._next_s()
+        return now_s
 
 
 def _or_never(seconds: float | None) -> float:
