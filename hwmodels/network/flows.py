@@ -76,9 +76,9 @@ class Flows:
         self.table = Table(topology.bandwidth_bytes_per_s, fold)
         self._known: WeakKeyDictionary[Traffic, Known] = WeakKeyDictionary()
         self._users = np.zeros(links, np.int64)
-        self._lanes = Lanes(topology.bandwidth_bytes_per_s, self._users)
         self._holder = np.full(links, -1, np.int64)
         self._plays: dict[int, Play] = {}
+        self._lanes = Lanes(topology.bandwidth_bytes_per_s, self._users, self._plays)
         self._ends: list[tuple[float, int]] = []
         self._joining: list[Messages] = []
         self._leaving: list[int] = []
@@ -93,7 +93,7 @@ class Flows:
         links = known.links
         self.carried_bytes[links] += known.carried_bytes
         users, single = self._users, known.single
-        rivals = any(users[link] for link in known.path) if single else bool(users[links].any())
+        rivals = bool(self._plays) and bool(users[links].any())
         if self._in_lanes and single and not rivals:
             self._lanes.begin(flow_of(ticket, traffic, known, self.now_s))
             return ticket

@@ -11,7 +11,7 @@ share links in another way leave, for the table of messages.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -138,12 +138,13 @@ class Lanes:
     ----------
     bandwidth : of each link (l,), B/s
     others : how much other traffic uses each (l,); no message flows here beside it
+    rivals : that other traffic
 
     `busy` counts the messages on each link (l,), waiting ones as well.
     """
 
-    def __init__(self, bandwidth: FloatArray, others: IntArray) -> None:
-        self._bandwidth, self._others = bandwidth, others
+    def __init__(self, bandwidth: FloatArray, others: IntArray, rivals: Sized) -> None:
+        self._bandwidth, self._others, self._rivals = bandwidth, others, rivals
         self.busy = np.zeros(len(bandwidth), np.int32)
         self._on: dict[int, set[Flow]] = {}
         self._due: list[tuple[float, int, Flow | Bundle]] = []
@@ -175,7 +176,8 @@ class Lanes:
             self._remove(what)
             return [what], []
         what.flowing, what.due_s = True, math.inf
-        if not any(self._others[link] for link in what.links) and self._flow(what, now_s):
+        rivals = self._rivals and any(self._others[link] for link in what.links)
+        if not rivals and self._flow(what, now_s):
             return [], []
         self._count(what, -1)
         return [], [what, *self.leave(what.links, now_s)]
