@@ -20,6 +20,12 @@ from workloads.plans.works import MOST_KEPT, NUMBER
 WIDE = int(DTYPE_BYTES[NUMBER])
 INDEX_BYTES, TORCH_INDEX_BYTES = int(DTYPE_BYTES["int32"]), int(DTYPE_BYTES["int64"])
 """Of a place, as it is sent and as torch computes with it."""
+PAIR_BYTES = 16
+"""Of a number and its place, side by side, as torch looks for the largest on a CPU.
+
+A CPU's model takes what writes so much for a selection rather than a partial sort. Where thousands
+are kept, these take equally long.
+"""
 SCALE_BYTES = WIDE
 """Of the one number by which what is quantized is multiplied."""
 
@@ -145,8 +151,10 @@ def _top_k(compression: Compression, bucket: Buffer, ranks: int) -> Code:
     """Send the largest numbers and where they stand (Aji & Heafield, 2017)."""
     count = _numbers(bucket)
     kept = kept_of(compression, count)
-    find = Op(kind="sort", dims=(1, count), name="topk", flops=count, bytes_read=WIDE * count,
-              bytes_written=kept * (WIDE + TORCH_INDEX_BYTES), phase="update")  # fmt: skip
+    pairs = PAIR_BYTES * count
+    find = Op(kind="sort", dims=(1, count), name="topk", flops=count,
+              bytes_read=WIDE * count + pairs, allocated_bytes=pairs,
+              bytes_written=kept * (WIDE + TORCH_INDEX_BYTES) + pairs, phase="update")  # fmt: skip
     take, clear, add = (
         Op(kind=kind, dims=(kept, 1, count), name=name, flops=flops * kept, phase="update",
            bytes_read=kept * (WIDE + TORCH_INDEX_BYTES), bytes_written=kept * WIDE)
@@ -173,7 +181,7 @@ def _gathered(
     """Return the exchange of codes that each rank decodes one by one, adds up and averages."""
     count, coding = _numbers(bucket), Coding(compression, bucket, ranks, code_bytes)
     sent = Buffer(f"{bucket.name}.code", float(ranks * code_bytes))
-    begin, end = _pass("fill", count, 0, read=0), _pass("div", count, 1)
+    begin, end = _pass("zero_", count, 0, read=0), _pass("div", count, 1)
     decode = [begin, *(list(decode_one) * ranks), end]
     stage = Stage(coding.work("encode", encode, bucket, sent), "all_gather", sent)
     return Code((stage,), coding.work("decode", decode, sent, bucket))
@@ -189,11 +197,11 @@ def _low_rank(compression: Compression, bucket: Buffer, ranks: int) -> Code:
     factor = WIDE * side * thin
     left, right = Buffer(f"{bucket.name}.left", factor), Buffer(f"{bucket.name}.right", factor)
     project = _gemm(side, thin, side)
-    orthogonal = Op(kind="gemm", dims=(1, thin, thin, side), name="orthogonalize",
-                    flops=2.0 * side * thin**2, bytes_read=factor, bytes_written=factor,
-                    phase="update")  # fmt: skip
+    # Factoring as a product of orthogonal and triangular, then forming the former: by blocks, as
+    # products, as much arithmetic each (LAPACK's geqrf and orgqr, for many more rows than columns).
+    orthogonal = [_gemm(thin, thin, side)] * 2
     first = coding.work("encode", [_lost(count), project], bucket, left)
-    second = coding.work("encode_right", [orthogonal, project], left, right)
+    second = coding.work("encode_right", [*orthogonal, project], left, right)
     whole = [_gemm(side, side, thin), _pass("sub", count, 1, read=2 * WIDE),
              _pass("copy", count, 0)]  # fmt: skip
     decode = coding.work("decode", whole, right, bucket)
