@@ -25,6 +25,8 @@ from simulator.scenario import Scenario, Value
 
 FIXED = ("case_id", "suite", "group", "metric", "measured", "unit", "source", "licence")
 SCENARIO = ("workload", "on", "plan")
+MOST = 100_000
+"""Of devices, nodes or servers: no machine has as many, and no memory holds many more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,14 @@ class Case:
             raise InputError(f"case {self.case_id}: setting '{name}' must be a number; "
                              f"got {value!r}")  # fmt: skip
         return value
+
+    def count(self, name: str, most: int = MOST) -> int:
+        """Return a setting that must be a whole number from 1 to `most`."""
+        value = self.number(name)
+        if not 1 <= value <= most or not value.is_integer():
+            raise InputError(f"case {self.case_id}: setting '{name}' must be a whole number from 1 "
+                             f"to {most:,}; got {value:g}")  # fmt: skip
+        return int(value)
 
     def text(self, name: str) -> str:
         """Return a setting as text, "" where it is absent."""

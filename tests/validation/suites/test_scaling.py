@@ -1,5 +1,6 @@
 """Suite scaling: its converter, its model against the simulation, its stages and its promises."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,11 +68,19 @@ def test_the_fullest_node_is_read_or_else_devices_are_spread_evenly(digits, node
     assert runs_of([case(**row)]).most == [most]
 
 
-@pytest.mark.parametrize("digits", ["12", "1123", "223x", "1234567"])
+@pytest.mark.parametrize("digits", ["12", "1123", "223x", "1234567", "-1", "1.5"])
 def test_placements_that_contradict_the_counts_are_out_of_scope(digits):
     found = convert([ROW, {**ROW, "gpus_per_node_digits": digits}])
     assert len(found.cases) == 1
     assert dict(found.out_of_scope) == {"the devices on each node contradict their number": 1}
+
+
+@pytest.mark.parametrize("name", ["on.devices", "on.nodes", "on.placement"])
+@pytest.mark.parametrize("count", [0.0, -1.0, 1.5, math.nan, 1e30])
+def test_no_case_has_part_of_a_device(name, count):
+    one = case()
+    with pytest.raises(InputError, match=f"'{name}' must be a whole number from 1 to"):
+        runs_of([replace(one, settings={**one.settings, name: count})])
 
 
 @pytest.mark.parametrize("column", ["n_nodes", "n_gpus", "per_gpu_batch_size", "step_time_s"])

@@ -32,14 +32,15 @@ def null_step_s(case: Case, null: Numbers) -> float:
     null : `worker_s` and `server_s` of a request, `row_worker_s` and `row_server_s` of a row,
         `link_bytes_per_s`
     """
-    rows, pulled = case.settings.get("workload.rows", 0.0), NUMBER_BYTES
+    rows, pulled = 0.0, NUMBER_BYTES
+    if "workload.rows" in case.settings:
+        rows = case.number("workload.rows")
     if case.text("workload.access") == "dense":
         pulled = case.number("workload.bytes")
-    rows = float(rows)
-    servers = int(case.number("plan.servers"))
+    servers = case.count("plan.servers")
     server_s = null["server_s"] + rows * null["row_server_s"]
     exchange = Exchange(
-        workers=int(case.number("on.devices")),
+        workers=case.count("on.devices"),
         servers=servers,
         link_bytes_per_s=null["link_bytes_per_s"],
         # All servers have a part of each request, of which the update is one number.
@@ -64,7 +65,7 @@ def training(case: Case, late: Mapping[str, Any]) -> Exchange:
     if servers is None:
         raise InputError(f"case {case.case_id}: how many servers is not known")
     return Exchange(
-        workers=int(case.number("on.devices")),
+        workers=case.count("on.devices"),
         servers=int(servers),
         link_bytes_per_s=study.get("link_bytes_per_s", 0.0),
         sums_per_s=study["sums_per_s"],
@@ -72,10 +73,14 @@ def training(case: Case, late: Mapping[str, Any]) -> Exchange:
         push_bytes=inception_bytes(),
         pull_bytes=inception_bytes(),
         mode=case.text("plan.mode"),
-        backup=int(float(case.settings.get("plan.backup", 0.0))),
+        backup=_backup(case),
         delay=late.get("delay", 0.0),
         delayed=late.get("delayed", 1.0),
     )
+
+
+def _backup(case: Case) -> int:
+    return case.count("plan.backup") if case.settings.get("plan.backup") else 0
 
 
 def backup_value(case: Case, late: Numbers) -> float:

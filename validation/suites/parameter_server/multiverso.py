@@ -17,7 +17,7 @@ def epoch_s(case: Case, image_s: float, exchange_s: float) -> float:
     exchange_s : what a worker does itself to exchange parameters in a step
     """
     study, batch = studies()["multiverso"], case.number("workload.batch")
-    workers = int(case.number("on.devices"))
+    workers = case.count("on.devices")
     served = case.text("plan") == "parameter-server"
     steps = float(study["images"]) / batch / workers
     if not served:

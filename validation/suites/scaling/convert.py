@@ -52,7 +52,8 @@ def _pollux(row: Row, where: str) -> Case | str:
 
 def _totals(digits: str | float) -> tuple[float, float]:
     """Return the number of nodes and of all devices."""
-    each = f"{digits:.0f}" if isinstance(digits, float) else ""
+    whole = isinstance(digits, float) and digits >= 0 and digits.is_integer()
+    each = f"{digits:.0f}" if whole else ""
     return float(len(each)), float(sum(map(int, each)))
 
 

@@ -45,8 +45,8 @@ def runs_of(cases: Sequence[Case]) -> Runs:
         apps=apps,
         app=np.array([apps.index(case.text("workload")) for case in cases], dtype=np.int64),
         batch=np.array([case.number("workload.batch") for case in cases]),
-        devices=np.array([case.number("on.devices") for case in cases]),
-        nodes=np.array([case.number("on.nodes") for case in cases]),
+        devices=np.array([float(case.count("on.devices")) for case in cases]),
+        nodes=np.array([float(case.count("on.nodes")) for case in cases]),
         most=np.array([_most(case) for case in cases]),
         measured_s=np.array([case.measured for case in cases]),
     )
@@ -56,7 +56,7 @@ def _most(case: Case) -> float:
     """Return the devices of the fullest node; they are spread evenly where nobody says."""
     digits = case.text("on.placement")
     if "on.placement" in case.settings:
-        digits = str(int(case.number("on.placement")))
+        digits = str(case.count("on.placement", 2**53))  # each node is a digit
         return float(max(int(digit) for digit in digits))
     return float(np.ceil(case.number("on.devices") / case.number("on.nodes")))
 

@@ -12,7 +12,7 @@ UNKNOWN = "nothing was fitted of this application on this system"
 
 def devices(case: Case) -> float:
     """Return how many devices a case has."""
-    return case.number("on.devices")
+    return float(case.count("on.devices"))
 
 
 def stage_of(systems: Mapping[str, Any], case: Case) -> tuple[int, Mapping[str, Any]] | None:

@@ -77,7 +77,7 @@ def setup_of(case: Case) -> Setup:
         sizes=tuple(sorted(sizes.items(), key=lambda one: one[0])),
         system=case.text("on"),
         device=case.text("on.device"),
-        devices=int(case.number("on.devices")),
+        devices=case.count("on.devices"),
         update=case.text("plan.update"),
         real=case.text("workload.data") == "real",
     )
