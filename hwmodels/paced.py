@@ -151,5 +151,7 @@ def with_step_time(
         if not isinstance(device, Modelled):
             raise InputError(f"known step time: device '{device.name}' is no model")
         predicted_s = float(device.times_s(graph, device.max_threads).sum())
+        if not predicted_s:
+            raise InputError(f"known step time: '{workload.name}' computes nothing")
         made[id(device)] = Paced(base=device, factor=step_s / predicted_s, source=source)
     return replace(machine, devices=[made[id(device)] for device in machine.devices])

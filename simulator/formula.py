@@ -54,6 +54,18 @@ def numbers(
     return array
 
 
+def check_single(name: str, value: object) -> None:
+    """Raise where there is more than one number, or True or False.
+
+    >>> check_single("learning_rate", [0.1])
+    Traceback (most recent call last):
+    ...
+    simulator.errors.InputError: learning_rate: expected a number, got [0.1]
+    """
+    if isinstance(value, bool) or np.ndim(value):  # type: ignore[arg-type]
+        raise InputError(f"{name}: expected a number, got {value!r}")
+
+
 def _range(low: float, high: float, above: bool) -> str:
     if np.isfinite(high):
         return f"a number from {low:g} to {high:g}"

@@ -42,6 +42,8 @@ class Buffer:
     place: tuple[int, int] = field(default=(0, 1), repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise InputError(f"buffer: name must be a text; got {self.name!r}")
         size: Any = self.nbytes
         is_number = isinstance(size, (int, float, np.number)) and not isinstance(size, bool)
         if not is_number or not 0 <= size < np.inf:

@@ -27,7 +27,7 @@ from simulator.actions import (
 from simulator.engine.execute import execute, place
 from simulator.engine.outcome import Outcome
 from simulator.errors import InputError, UnknownNameError
-from simulator.formula import check_whole, numbers
+from simulator.formula import check_single, check_whole, numbers
 from simulator.ops import FloatArray, IntArray
 from simulator.protocols import Device, Machine, Placement, Plan
 from simulator.run import Run
@@ -196,7 +196,8 @@ def cosimulate(
     if not isinstance(data, Dataset):
         raise InputError(f"data: expected a Dataset, such as digits(), got {data!r}")
     if learning_rate is not None:
-        numbers("learning_rate", learning_rate)
+        check_single("learning_rate", learning_rate)
+        learning_rate = float(numbers("learning_rate", learning_rate))
     machine = machine_of(model, on)
     placement = place(plan, machine)
     check_memory(machine, [(model, placement)])

@@ -78,7 +78,8 @@ class Lesson:
         self, job: Job, data: Dataset, learners: int, learning_rate: float | None = None
     ) -> None:
         if not job.workload.training:
-            raise InputError(f"'{job.workload.name}' does not train; build it with training=True")
+            raise InputError(f"'{job.workload.name}' does not train; build it with training=True, "
+                             "where it has such a parameter")  # fmt: skip
         self.job, self.data, self.learners = job, data, learners
         own = twin(job.workload, job.seed)
         self.twin: Twin = replace(own, module=copy.deepcopy(own.module))
@@ -90,6 +91,18 @@ class Lesson:
         self._test = self._tensors(data.test_inputs, data.test_labels, like)
         self.batch = len(like)
         self.initial = torch.cat([one.detach().flatten() for one in self.held])
+        self._check()
+
+    def _check(self) -> None:
+        """Raise where the model cannot learn the labels, or in its kind of numbers."""
+        name, classes = self.job.workload.name, self.job.workload.parameters.get("classes")
+        labels = self.data.labels
+        if isinstance(classes, int) and labels.dtype.kind in "iu" and labels.max() >= classes:
+            raise InputError(f"data '{self.data.name}' has {labels.max() + 1} classes; '{name}' "
+                             f"knows {classes} (workload.classes)")  # fmt: skip
+        if self.initial.dtype is torch.bfloat16:
+            raise InputError(f"'{name}' has parameters in bfloat16; co-simulation learns in "
+                             "float32, float16 or float64 (workload.dtype)")  # fmt: skip
 
     def _tensors(
         self, inputs: Any, labels: Any, like: torch.Tensor

@@ -49,7 +49,7 @@ def twin(workload: Workload, seed: int = 0) -> Twin:
     if workload.name not in TWINS:
         raise UnknownNameError("twin of a workload", workload.name, TWINS)
     with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed % 2**63)  # of more bits torch takes none
         return TWINS[workload.name](workload)
 
 

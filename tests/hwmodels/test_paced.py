@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import scalemodel as sm
+from simulator.errors import InputError
 from simulator.explain import explain
 
 STEP = sm.find_workload("small-cnn", batch=64, training=True)
@@ -67,3 +68,8 @@ def test_a_step_that_was_timed_on_one_device_is_slower_where_its_board_is_full()
     pace = sm.device("nvidia-k80").spec.number("board.pace")
     one = sm.Machine("one", [machine.devices[0]])
     assert sm.simulate(STEP, one, sm.Threads(1)).step_time_s == pytest.approx(0.25 / pace)
+
+
+def test_what_computes_nothing_has_no_step_that_was_timed() -> None:
+    with pytest.raises(InputError, match="'all-reduce' computes nothing"):
+        sm.with_step_time(sm.cluster("edge-wifi", devices=2), sm.find_workload("all-reduce"), 0.25)

@@ -65,6 +65,8 @@ def test_impossible_sizes_are_refused():
     for nbytes in (-1.0, float("nan"), float("inf"), True, "4", None):
         with pytest.raises(InputError, match="nbytes must be finite and not negative"):
             Buffer("b", nbytes)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="buffer: name must be a text; got None"):
+        Buffer(None, 8.0)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="samples per step must be positive"):
         Workload(name="toy", parameters={}, graph=Graph.of([op("forward")]), samples=0)
 

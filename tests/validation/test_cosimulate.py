@@ -463,6 +463,15 @@ def test_what_cannot_be_learned_is_said():
         trained(Single(), 1, target=90)
     with pytest.raises(UnknownNameError, match="did you mean 'judgements'"):
         trained(Single(), 1, judgments=3)
+    for rate in ([0.1], True, -1, math.nan):
+        with pytest.raises(InputError, match="learning_rate: expected"):
+            trained(Single(), 1, rate=rate)
+    with pytest.raises(InputError, match=r"has 4 classes; 'mlp' knows 2 \(workload.classes\)"):
+        trained(Single(), 1, data=blobs(samples=50),
+                model=find_workload("mlp", inputs=16, classes=2, training=True))  # fmt: skip
+    with pytest.raises(InputError, match="bfloat16; co-simulation learns in"):
+        trained(Single(), 1, data=blobs(samples=50),
+                model=find_workload("mlp", inputs=16, dtype="bfloat16", training=True))  # fmt: skip
     with pytest.raises(InputError, match="does not train"):
         trained(Single(), 1, model=find_workload("mlp", inputs=6))
     with pytest.raises(InputError, match="samples of 16 numbers"):
@@ -473,6 +482,16 @@ def test_what_cannot_be_learned_is_said():
         CLOUDS.distributed("sorted")
     with pytest.raises(InputError, match="batches of other sizes"):
         trained(DataParallel(global_batch=7), 2)
+
+
+def test_a_seed_may_have_more_bits_than_torch_takes():
+    assert trained(Single(), 1, 3, seed=10**30).steps[-1] == 3
+
+
+def test_a_rate_that_is_far_too_high_diverges_and_leaves_a_finite_time():
+    found = trained(Single(), 1, 3, rate=10**30)
+    assert math.isfinite(found.time_s[-1])
+    assert not found.loss[-1] < found.loss[0]
 
 
 def test_ranks_that_exchange_nothing_are_not_taken_for_one_model() -> None:

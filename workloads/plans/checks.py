@@ -5,12 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import numpy as np
-
 from simulator.errors import DoesNotFitError, InputError, UnknownNameError
-from simulator.formula import check_whole, numbers
+from simulator.formula import check_single, check_whole, numbers
 from simulator.protocols import Machine, Placement
 from simulator.workload import Job
+
+MOST_LOCAL_STEPS = 100_000
+"""Of a round: more of them are no round, and would not end in a simulation."""
+
+
+def check_local_steps(plan: str, name: str, value: int) -> None:
+    """Raise where a round has no whole number of local steps, or too many."""
+    whole(plan, 1, **{name: value})
+    if value > MOST_LOCAL_STEPS:
+        raise InputError(f"plan {plan}: {name}: expected at most {MOST_LOCAL_STEPS:,} local steps "
+                         f"of a round, got {value}")  # fmt: skip
 
 
 def whole(plan: str, low: int, **values: object) -> None:
@@ -21,14 +30,14 @@ def whole(plan: str, low: int, **values: object) -> None:
 
 def number(plan: str, name: str, value: object, low: float = 0.0, high: float = math.inf) -> None:
     """Raise where a parameter is no number from `low` to `high`."""
-    _single(plan, name, value)
+    check_single(f"plan {plan}: {name}", value)
     numbers(f"plan {plan}: {name}", value, low, high)  # type: ignore[arg-type]
 
 
 def positive(plan: str, **values: float) -> None:
     """Raise where a parameter is no number above 0."""
     for name, value in values.items():
-        _single(plan, name, value)
+        check_single(f"plan {plan}: {name}", value)
         numbers(f"plan {plan}: {name}", value, above=True)
 
 
@@ -36,11 +45,6 @@ def not_negative(plan: str, **values: float) -> None:
     """Raise where a parameter is no number of at least 0."""
     for name, value in values.items():
         number(plan, name, value)
-
-
-def _single(plan: str, name: str, value: object) -> None:
-    if isinstance(value, bool) or np.ndim(value):  # type: ignore[arg-type]
-        raise InputError(f"plan {plan}: {name}: expected a number, got {value!r}")
 
 
 def disturbable(name: str, plan: object) -> None:

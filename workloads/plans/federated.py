@@ -20,6 +20,7 @@ from simulator.source import Source
 from simulator.workload import Buffer, Job, Work
 from workloads.plans.checks import (
     at_least,
+    check_local_steps,
     not_negative,
     number,
     only_with,
@@ -80,7 +81,8 @@ class Federated:
     secure_bytes: float = 0.0
 
     def __post_init__(self) -> None:
-        check_whole(NAME, 1, wanted=self.wanted, local_steps=self.local_steps)
+        check_whole(NAME, 1, wanted=self.wanted)
+        check_local_steps(NAME, "local_steps", self.local_steps)
         check_whole(NAME, 0, edges=self.edges)
         number(NAME, "over_selection", self.over_selection, low=1.0)
         number(NAME, "dropout", self.dropout, high=1.0)

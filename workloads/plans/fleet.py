@@ -138,7 +138,9 @@ def _found(name: str) -> Fleet:
 def _read(path: Path) -> Fleet:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror or error})") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise FileError(path, f"is not a fleet; is it truncated? ({error})") from error
     try:
         return _fleet(tables)
@@ -147,12 +149,13 @@ def _read(path: Path) -> Fleet:
 
 
 KEYS = ("title", "kinds", "download", "upload", "links", "sources")
+SOURCE = ("text", "licence", "kind", "note")
 KIND, LINK = ("weight", "slowdown"), ("median_bytes_per_s", "spread", "round_spread")
 
 
 def _fleet(tables: Mapping[str, Any]) -> Fleet:
     _known("fleet", tables, KEYS)
-    sources = {name: Source(**table) for name, table in _inside(tables, "sources").items()}
+    sources = {name: _source(name, tables) for name in _inside(tables, "sources")}
     kinds = _inside(tables, "kinds")
     if not kinds:
         raise InputError("kinds: there must be at least one, such as [kinds.phone]")
@@ -164,6 +167,7 @@ def _fleet(tables: Mapping[str, Any]) -> Fleet:
         tuple(_number(f"kinds.{name}.{key}", table.get(key), above=True)
               for name, table in kinds.items()) for key in KIND
     )  # fmt: skip
+    numbers("the sum of all weights", sum(weights))
     return Fleet(
         title=str(tables.get("title", "")),
         weights=weights,
@@ -173,6 +177,17 @@ def _fleet(tables: Mapping[str, Any]) -> Fleet:
         correlation=_number("links.correlation", links.get("correlation", 0.0), low=-1, high=1),
         sources=tuple(sources.values()),
     )
+
+
+def _source(name: str, tables: Mapping[str, Any]) -> Source:
+    """Return a source of numbers, all of whose keys are texts."""
+    where = f"sources.{name}"
+    table = _inside(_inside(tables, "sources"), name)
+    _known(where, table, SOURCE)
+    for key in ("text", *table):
+        if not isinstance(table.get(key), str):
+            raise InputError(f"{where}.{key}: expected a text, got {table.get(key)!r}")
+    return Source(**table)
 
 
 def _link(name: str, tables: Mapping[str, Any], sources: Mapping[str, Source]) -> Link | None:
@@ -203,7 +218,7 @@ def _known(
     for key in table:
         if key not in keys:
             raise UnknownNameError(f"key of {where}", key, keys)
-    if sources is not None and table and table.get("source") not in sources:
+    if sources is not None and table and str(table.get("source")) not in sources:
         raise InputError(f"{where}.source: expected one of [sources], got {table.get('source')!r}")
 
 

@@ -12,7 +12,7 @@ from simulator.errors import DoesNotFitError
 from simulator.ops import IntArray
 from simulator.protocols import Machine, Placement, Program
 from simulator.workload import Job, Work
-from workloads.plans.checks import one_of, spread, training, whole
+from workloads.plans.checks import check_local_steps, one_of, spread, training, whole
 from workloads.plans.works import elementwise
 
 OUTER = ("mean", "nesterov")
@@ -38,7 +38,7 @@ class LocalSGD:
     outer: str = "mean"
 
     def __post_init__(self) -> None:
-        whole("local-sgd", 1, every=self.every)
+        check_local_steps("local-sgd", "every", self.every)
         one_of("local-sgd", "outer", self.outer, OUTER)
 
     def place(self, machine: Machine) -> Placement:

@@ -265,6 +265,11 @@ def test_a_fleet_of_ones_own_is_a_file(tmp_path):
     ('"8 Mbit/s"', '"0 Mbit/s"', "upload.median_bytes_per_s: expected a finite number above 0"),
     ("[upload]", "[upload", "is not a fleet; is it truncated"),
     ('title = "two kinds"', "download = 3", "download: expected a table, got 3"),
+    ("text =", "title =", "unknown key of sources.me 'title'"),
+    ('"seen"', "3", "sources.me.text: expected a text, got 3"),
+    ('[sources.me]\ntext = "seen"', "[sources]\nme = 3", "me: expected a table, got 3"),
+    ('source = "me"', 'source = ["me"]', r"kinds.slow.source: expected one of \[sources\]"),
+    ("weight = ", "weight = 1e308 # ", "the sum of all weights: expected a finite number"),
     ('title = "two kinds"', "links = { correlation = 2, source = 'me' }", "from -1 to 1, got 2"),
 ])  # fmt: skip
 def test_a_file_that_is_no_fleet_says_why(old, new, message, tmp_path):
@@ -272,6 +277,11 @@ def test_a_file_that_is_no_fleet_says_why(old, new, message, tmp_path):
     path.write_text(GOOD.replace(old, new))
     with pytest.raises(FileError, match=message):
         Federated(fleet=str(path))
+
+
+def test_a_fleet_that_is_not_there_cannot_be_read(tmp_path):
+    with pytest.raises(FileError, match=r"cannot be read \(No such file"):
+        Federated(fleet=str(tmp_path / "own.toml"))
 
 
 def test_a_fleet_without_kinds_is_none(tmp_path):

@@ -95,3 +95,8 @@ def test_processes_need_as_many_threads():
         simulate(STEP, cores(4), Hogwild(3, 2))
     with pytest.raises(InputError, match="processes: expected a whole number of at least 1"):
         Hogwild(0)
+
+
+def test_a_round_of_endless_local_steps_is_refused_at_once():
+    with pytest.raises(InputError, match="every: expected at most 100,000 local steps of a round"):
+        LocalSGD(every=99_999_999)
