@@ -15,7 +15,8 @@ from scalemodel.console import progress, say
 from scalemodel.learning_report import emit_learning, title_of
 from scalemodel.options import Asked, OutputOption, command
 from scalemodel.output import Output
-from simulator.errors import InputError, UnknownNameError
+from simulator.errors import FileError, InputError, UnknownNameError
+from simulator.files import check_can_write
 from simulator.scenario import (
     Grid,
     Scenario,
@@ -158,6 +159,9 @@ class Drawn:
         for path in (self.plot, self.plot_efficiency):
             if path is not None:
                 check_format(path)
+                check_can_write(path)
+                if not path.absolute().parent.is_dir():
+                    raise FileError(path, f"there is no folder {path.parent}")
                 with drawing():
                     pass
 
@@ -248,9 +252,15 @@ def _variants(scenario: Scenario, grid: Grid, against: list[str]) -> list[Varian
     from simulator.scenario import checked_grid
     from validation.time_to_accuracy import points_of
 
+    bases = {"": scenario}
+    for text in against:
+        base = _other(scenario, text)
+        if base in bases.values():
+            raise InputError(f"--against {text}: is the same as another that is trained; give "
+                             "another plan or other parameters")  # fmt: skip
+        bases[text] = base
     found = []
-    for text in ("", *against):
-        base = _other(scenario, text) if text else scenario
+    for text, base in bases.items():
         for name, values in points_of(checked_grid(grid)):
             shown = ", ".join(part for part in (text if against else "", name) if part)
             found.append(Variant(shown or base.plan, values, base.changed(values)))
