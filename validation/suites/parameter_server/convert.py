@@ -50,7 +50,7 @@ def convert(rows: Sequence[Row]) -> Conversion:
         return convert_rows(SUITE, rows, TRAINED_COLUMNS, _of_cluster)
     if rows and "n_servers" in rows[0]:
         return convert_rows(SUITE, rows, SERVED_COLUMNS, _of_system)
-    raise InputError(f"suite {SUITE}: the table has none of the columns sync_config, n_servers")
+    raise InputError(f"suite {SUITE}: the table must have the column sync_config or n_servers")
 
 
 # --- MXNet and Multiverso ------------------------------------------------------------------------
