@@ -60,7 +60,7 @@ def bound(case: Case, calibration: Calibration) -> float | None:
     """
     if case.group == NULL and case.text("workload.access") == "dense":
         size, rate = case.number("workload.bytes"), _link(case)
-        return max(1.0, case.number("on.devices") / case.number("plan.servers")) * size / rate
+        return max(1.0, case.count("on.devices") / case.count("plan.servers")) * size / rate
     known = _known(case, calibration)
     if case.group != MXNET or known is None:
         return None
