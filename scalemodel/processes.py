@@ -151,14 +151,14 @@ def need_torch() -> None:
 
 def _print(records: list[dict[str, Any]], asked: Processes, output: Output) -> None:
     from validation.machine_record import machine_record
+    from validation.measure_plan import network_text
 
     machine = machine_record()
     first = records[0]
     shown = [{key: one[key] for key in one if key not in ("network", "rate_bit_per_s", "ranks")}
              for one in records]  # fmt: skip
-    limit = first["rate_bit_per_s"]
-    links = "" if limit is None else f", links of {limit / 1e9:g} Gbit/s"
-    where = f"{first['ranks']} ranks ({first['network']}{links})"
+    network = network_text(first["network"], first["rate_bit_per_s"])
+    where = f"{first['ranks']} ranks ({network})"
     title = f"{where} on {machine.machine}, {machine.build}"
     table = table_of(shown if output is Output.TABLE else records, title)
     document = {"measurements": records, "machine": machine.as_dict(), "version": VERSION}

@@ -111,9 +111,18 @@ def tried(job: Job, plan: Plan, devices: int, virtual: Device | None = None) -> 
 def told(answers: Answers) -> str:
     """Say in one line how something was measured."""
     ranks = len(answers.of_ranks)
-    rate = answers.rate_bit_per_s
-    limit = "" if rate is None else f", links of {rate / 1e9:g} Gbit/s"
-    return f"measured on {ranks} process{'es' * (ranks > 1)} ({answers.network}{limit})"
+    network = network_text(answers.network, answers.rate_bit_per_s)
+    return f"measured on {ranks} process{'es' * (ranks > 1)} ({network})"
+
+
+def network_text(network: str, rate_bit_per_s: float | None) -> str:
+    """Say what carried messages, and how quick its links were if they were limited.
+
+    >>> network_text("namespaces", 1e9)
+    'namespaces, links of 1 Gbit/s'
+    """
+    limit = "" if rate_bit_per_s is None else f", links of {rate_bit_per_s / 1e9:g} Gbit/s"
+    return network + limit
 
 
 def communication_job(nbytes: float, steps: int = 1) -> Job:

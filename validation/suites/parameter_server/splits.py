@@ -37,8 +37,8 @@ LINK_RATES = (2e8, 4e9)
 """Between which rates of links the one of GCE is sought, B/s."""
 START = {"compute_s": 1.5, "delay": 0.15, "delayed": 0.225}
 SPAN, MOST_TRIALS = (0.02, 0.05, 0.05), 40
-"""Where the search for how late workers are begins, how far it looks first in logarithms, and how
-often it tries."""
+"""Where the search for how late workers are begins (where earlier ones fitted best, see `REMARKS`),
+how far it looks first in logarithms, and how often it tries."""
 
 
 def curve_of(case: Case) -> str:
@@ -199,10 +199,12 @@ REMARKS: Sequence[str] = (
     "optima in sight. At 7e8 numbers a second the step is shortest with 4 backup workers and the "
     "normalised speedup largest with 3; at 1e9 with 7 and 3, at 5.6e8 with 3 and 2. Around its "
     "optimum the time changes by 0.2 % a worker, and other fits that are about as good as this "
-    "one (another start of the search) put it at 5.",
+    "one (another start of the search) put it at 5: the start of the search was set at the point "
+    "that fits best, found with the optima in sight.",
     "Most rows of Inception-v3 were read off figures by third parties, with little confidence, and "
     "contradict each other: a best normalised speedup of 1.095, by three backup workers, and 1.93 "
     "s with four allow 2.3 s without any, not 2.5 s.",
     "Of MXNet the network between nodes is not fitted, and the pace of a K80 on a full board is "
-    "that of suite train-cnn. AlexNet's drop at 16 GPUs is taken for inputs that cross sockets.",
+    "that of suite train-cnn. The form of what holds GPUs up within a node (AlexNet's drop at 16 "
+    "GPUs is taken for inputs that cross sockets) was picked with AlexNet's rows in view.",
 )

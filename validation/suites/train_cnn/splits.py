@@ -103,6 +103,9 @@ def _remarks(cases: Sequence[Case], known: Mapping[str, float]) -> Sequence[str]
         "What Kepler's schedulers feed of its peak (`vector.issue_share`) is a published figure, "
         "looked up because steps on one K80 came out a quarter too quick. P100s ran TensorFlow of "
         "2017, whose kernels are slower than those that they were timed with since.",
+        "Grouped convolutions were counted anew, as products, after ResNeXt's errors here had been "
+        "seen (streaming alone was a third too quick), so that its rows do not test that "
+        "independently.",
         "Tables of NVIDIA do not tell all batches: 256 images a GPU are taken in mixed precision, "
         "128 in others.",
     )
