@@ -265,7 +265,8 @@ def _notes(
     busy, all_of_them = len(set(placement.devices)), len(machine.devices)
     if busy < all_of_them:
         notes.append(f"{busy:,} of {all_of_them:,} devices are used; energy is that of these")
-    notes += [f"{name}: {amount:g}" for name, amount in outcome.counts.items()
+    notes += [f"{name}: {amount:g}" if amount.is_integer() else f"{name}: {amount:.3g}"
+              for name, amount in outcome.counts.items()
               if name != "samples"]  # fmt: skip
     if outcome.size == 1:
         return tuple(notes)

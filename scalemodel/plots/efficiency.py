@@ -63,6 +63,11 @@ def plot_efficiency(points: Sequence[Point], title: str = "Time to accuracy") ->
             axes.set_title(above, parse_math=False)
             _vertical(axes, unit)
             _horizontal(axes, places, name)
+        if not any(point.to_target("steps") for point in points):
+            for axes in panels[1:]:
+                axes.set_yticks([])
+                axes.text(0.5, 0.5, f"nothing reached {target}", ha="center", color=GREY,
+                          transform=axes.transAxes)  # fmt: skip
         figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, parse_math=False)
         lines = panels[0].get_legend_handles_labels()
         if len(lines[1]) > 1:

@@ -68,3 +68,10 @@ def test_points_that_do_not_reach_the_target_are_missing():
 def test_what_cannot_be_drawn_is_said():
     with pytest.raises(InputError, match="need a target"):
         plot_efficiency([])
+
+
+def test_panels_that_nothing_reached_say_so():
+    drawn = points({"plan.every": (1, 4)}, target=1.0, epochs=1)
+    hardware, *others = plot_efficiency(drawn).axes
+    assert not list(hardware.texts)
+    assert [axes.texts[0].get_text() for axes in others] == ["nothing reached 100 %"] * 2
