@@ -82,7 +82,8 @@ def run_of(
         raise InputError(f"workload '{workload.name}' takes no time on '{machine.name}' under plan "
                          f"{type(plan).__name__}: there is nothing to predict"
                          + "; take plan communicate" * (workload.pattern is not None))  # fmt: skip
-    baseline, baseline_s = _baseline(workload, machine, placement)
+    batches = _said_by(plan, "accumulation", 1)
+    baseline, baseline_throughput = _baseline(workload, machine, placement, batches)
     energy_j = outcome.energy.total_j
     step_energy_j = None if energy_j is None else energy_j / steps
     compute_share = outcome.mean("compute_s") / outcome.time_s
@@ -107,7 +108,7 @@ def run_of(
         power_ratio=_power_ratio(machine, placement),
         interval=interval(Spent(job, machine, placement, outcome), step_s),
         baseline=baseline,
-        baseline_throughput=None if baseline_s is None else _rate(workload.samples, baseline_s),
+        baseline_throughput=baseline_throughput,
         timeline=outcome.timeline,
         bill=None if tariff is None else tariff.bill(step_s, step_energy_j),
         sources=_sources(machine, plan, placement),
@@ -191,20 +192,31 @@ def check_memory(machine: Machine, jobs: Sequence[tuple[Workload, Placement]]) -
 
 
 def _baseline(
-    workload: Workload, machine: Machine, placement: Placement
+    workload: Workload, machine: Machine, placement: Placement, batches: int
 ) -> tuple[str, float | None]:
-    """Return the name and the step time of what the speedup refers to; None: nothing computes."""
+    """Return the name and the samples per second of what the speedup refers to.
+
+    These are None where nothing computes.
+
+    Parameters
+    ----------
+    batches : whose gradients are added up before an update
+    """
     if workload.pattern is not None:
         return "", None
     device = machine.devices[placement.devices[0]]
     several = len(set(placement.devices)) > 1
     threads = placement.threads[0] if several else 1
-    time_s = float(device.times_s(workload.graph, threads).sum())
+    op_s = device.times_s(workload.graph, threads)
+    time_s = float(op_s.sum())
+    if batches > 1:
+        time_s += (batches - 1) * float(op_s[~workload.graph.in_phase("update")].sum())
+    throughput = _rate(batches * workload.samples, time_s)
     if device.max_threads == 1:  # an accelerator: nobody would speak of its thread
-        return f"one {device.name}", time_s
+        return f"one {device.name}", throughput
     if several:
-        return f"one {device.name}, one rank of {threads} thread{'s' * (threads > 1)}", time_s
-    return f"one thread of {device.name}", time_s
+        return f"one {device.name}, one rank of {threads} thread{'s' * (threads > 1)}", throughput
+    return f"one thread of {device.name}", throughput
 
 
 def _overhead_share(

@@ -159,8 +159,10 @@ def explained(run: Run) -> Explanation:
 
 
 def _print_ratio(first: report.Predicted, second: report.Predicted, output: Output) -> None:
+    from scalemodel.console import progress
     from simulator.against import against
 
-    ratio = against(first.run, second.run, seed=first.scenario.seed)
+    with progress("simulations") as tell:
+        ratio = against(first.run, second.run, seed=first.scenario.seed, tell=tell)
     table = report.ratio_table(ratio, first, second, plain=output is Output.CSV)
     emit(output, table, report.ratio_document(ratio, first, second))

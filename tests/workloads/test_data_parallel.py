@@ -115,6 +115,13 @@ def test_the_interval_holds_the_networks_error_by_its_share_of_the_time():
 # --- several batches a step, and a batch that is dealt
 
 
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_accumulation_is_held_to_a_device_that_accumulates_too(count):
+    run = simulate(STEP, on_star(4, 1e15, 1e7), DataParallel(accumulation=count))
+    assert run.speedup is not None
+    assert 3.0 < run.speedup <= 4.0 * (1 + 1e-9)
+
+
 def test_accumulation_adds_computing_and_no_communication():
     machine = on_star(4, 1e9, 1e7)
     one, four = (simulate(STEP, machine, DataParallel(accumulation=count)) for count in (1, 4))
