@@ -59,8 +59,8 @@ gain = slow.step_time_s / fast.step_time_s
 print(f"""On {GPUS[-1]} GPUs 400 Gbit/s in place of 100 is {gain:.2f} times as fast, not 4: what a
 step waits for the network shrinks, the rest stays (Amdahl's law). The step at 1 x 100 takes
 {slow.step_time_s:.3f} s, with a 90 % interval of {low:.3f} to {high:.3f} s: is a gain larger
-than that? An efficiency above 1: four batches need one update of the parameters, where the one GPU
-that all are compared with updates after each.""")
+than that? Four batches between two exchanges buy nearly as much as a card four times as fast; the
+one GPU that they are compared with accumulates as well.""")
 
 if plot:
     with drawing():
