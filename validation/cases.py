@@ -167,6 +167,28 @@ def convert_table(suite: str, rows: Sequence[Mapping[str, str]], tables: Tables)
     raise InputError(f"suite {suite}: the table must have one of the columns {marks}")
 
 
+def once(columns: Sequence[str], read: Read) -> Read:
+    """Return what reads a row, but puts out of scope one that says what a row before has said.
+
+    A table that stands for several closed forms says the same measurement more than once.
+
+    Parameters
+    ----------
+    columns : in which rows of one measurement are equal
+    read : as of `convert_rows`
+    """
+    seen: set[tuple[str, ...]] = set()
+
+    def read_once(row: Mapping[str, str], where: str) -> Case | Iterable[Case] | str:
+        said = tuple(row[name] for name in columns)
+        if said in seen:
+            return "the same measurement as in a row before"
+        seen.add(said)
+        return read(row, where)
+
+    return read_once
+
+
 def number(row: Mapping[str, str], column: str, where: str) -> float:
     """Return a cell as a number above 0.
 

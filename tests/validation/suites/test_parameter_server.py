@@ -106,7 +106,7 @@ def test_a_number_that_is_none_names_row_and_column(row, cell):
 
 
 def test_a_table_of_other_columns_is_refused():
-    with pytest.raises(InputError, match="must have the column sync_config or n_servers"):
+    with pytest.raises(InputError, match="must have one of the columns sync_config, n_servers"):
         convert([{"gpu": "x"}])
 
 

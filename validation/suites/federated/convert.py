@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hwmodels.devices import find_spec
 from simulator.errors import UnknownNameError
+from simulator.files import read_toml
 from validation.cases import Case, Conversion, convert_rows, number
 from validation.suite import Row
 
@@ -30,8 +30,7 @@ REMARK = re.compile(r"\s*\(([^)]*)\)$")
 @functools.cache
 def apps() -> Mapping[str, Any]:
     """Return the networks of the table by name, and the batch where the table names none."""
-    path = Path(__file__).parent / "apps.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return read_toml(Path(__file__).parent / "apps.toml")
 
 
 def convert(rows: Sequence[Row]) -> Conversion:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from simulator.errors import InputError
-from validation.cases import Case, Conversion, convert_rows, number
+from validation.cases import Case, Conversion, convert_rows, number, once
 from validation.suite import Answer, Calibration, Predict, Prediction, Row, Skip, Suite
 
 if TYPE_CHECKING:
@@ -86,22 +86,11 @@ def _case(
 def convert(rows: Sequence[Row]) -> Conversion:
     """Return the cases of a table of medians, and how many rows are out of scope, by reason.
 
-    A table that stands for several closed forms says the same measurement more than once.
-
     Raises
     ------
     InputError : the table lacks a column, or a number is none
     """
-    seen: set[tuple[str, ...]] = set()
-
-    def read(row: Row, where: str) -> Case | str:
-        said = tuple(row[name] for name in COLUMNS)
-        if said in seen:
-            return "the same measurement as in a row before"
-        seen.add(said)
-        return _read(row, where)
-
-    return convert_rows(NAME, rows, COLUMNS, read)
+    return convert_rows(NAME, rows, COLUMNS, once(COLUMNS, _read))
 
 
 def _read(row: Row, where: str) -> Case | str:

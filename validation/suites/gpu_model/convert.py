@@ -8,13 +8,13 @@ tensor cores.
 from __future__ import annotations
 
 import functools
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hwmodels.devices import find_spec
 from simulator.errors import FileError, UnknownNameError
+from simulator.files import read_toml
 from validation.cases import Case, Conversion, convert_rows, number
 from validation.suite import Row
 
@@ -30,8 +30,7 @@ DISTRIBUTED = ("dp", "tp", "pp")
 
 @functools.cache
 def _tables() -> Mapping[str, Any]:
-    path = Path(__file__).parent / "models.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return read_toml(Path(__file__).parent / "models.toml")
 
 
 def models() -> Mapping[str, Any]:

@@ -7,13 +7,13 @@ letters): the others measure queues. A row gives a case for each of the two figu
 from __future__ import annotations
 
 import functools
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hwmodels.devices import find_spec
 from simulator.errors import FileError, UnknownNameError
+from simulator.files import read_toml
 from validation.cases import Case, Conversion, convert_rows, number
 from validation.suite import Row
 
@@ -30,8 +30,7 @@ ECONOMY = "maxq"
 @functools.cache
 def benchmarks() -> Mapping[str, Any]:
     """Return the benchmarks that are predicted, by name."""
-    path = Path(__file__).parent / "benchmarks.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return read_toml(Path(__file__).parent / "benchmarks.toml")
 
 
 def convert(rows: Sequence[Row]) -> Conversion:

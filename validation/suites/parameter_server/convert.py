@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import InputError
-from validation.cases import Case, Conversion, convert_rows, number
+from simulator.files import read_toml
+from validation.cases import Case, Conversion, convert_table, number
 from validation.suite import Row
 
 SUITE = "parameter-server"
@@ -35,8 +34,7 @@ Settings = dict[str, "str | float"]
 @functools.cache
 def studies() -> Mapping[str, Any]:
     """Return what `studies.toml` says."""
-    path = Path(__file__).parent / "studies.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return read_toml(Path(__file__).parent / "studies.toml")
 
 
 def convert(rows: Sequence[Row]) -> Conversion:
@@ -46,11 +44,9 @@ def convert(rows: Sequence[Row]) -> Conversion:
     ------
     InputError : neither of the two tables, or a number is none
     """
-    if rows and "sync_config" in rows[0]:
-        return convert_rows(SUITE, rows, TRAINED_COLUMNS, _of_cluster)
-    if rows and "n_servers" in rows[0]:
-        return convert_rows(SUITE, rows, SERVED_COLUMNS, _of_system)
-    raise InputError(f"suite {SUITE}: the table must have the column sync_config or n_servers")
+    tables = (("sync_config", TRAINED_COLUMNS, _of_cluster),
+              ("n_servers", SERVED_COLUMNS, _of_system))  # fmt: skip
+    return convert_table(SUITE, rows, tables)
 
 
 # --- MXNet and Multiverso ------------------------------------------------------------------------

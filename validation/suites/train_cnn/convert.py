@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import functools
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from simulator.files import read_toml
 from validation.cases import Case, Conversion, Tables, convert_table, number
 from validation.suite import Row
 
@@ -23,15 +23,12 @@ HOROVOD = "Horovod"
 NVIDIA = "NVIDIA DeepLearningExamples"
 ABSOLUTE = "NVIDIA DeepLearningExamples, absolute"
 """Studies: groups of the report. Of the last no point is ever given to a prediction."""
-HOROVOD_BATCH = 64
-"""Images a GPU of Horovod's benchmarks, which one of the tables tells."""
 
 
 @functools.cache
 def tables() -> Mapping[str, Any]:
     """Return what `systems.toml` says."""
-    path = Path(__file__).parent / "systems.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return read_toml(Path(__file__).parent / "systems.toml")
 
 
 def convert(rows: Sequence[Row]) -> Conversion:
@@ -98,7 +95,7 @@ def _horovod(row: Row, model: str, gpus: float, efficiency: float) -> Case | str
         return f"{HOROVOD}: {model}"
     settings: dict[str, str | float] = {
         "workload": workload,
-        "workload.batch": float(HOROVOD_BATCH),
+        "workload.batch": float(tables()["horovod"]["batch"]),
         "on": "horovod-p100",
         "on.devices": gpus,
         "plan": "data-parallel",
